@@ -1,0 +1,196 @@
+"""What clients ask for, whichever way they ask: requests in, jobs for the writer out.
+
+REST and Socket.IO only translate; the rules of a request stand here once.
+A request is checked and queued without waiting (but for loading a session and
+pacing a huge batch), so one client's calls keep their order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from ..core import commands, values
+from ..core.commands import CreateNode
+from ..core.errors import InvalidRequest, InvalidSession, ProjectNotFound, TemplateNotFound
+from ..core.template import Template
+from .disk import Disk
+from .pace import paced
+from .sessions import Session, Sessions, new_id
+from .writer import Call, Create, Execute, Remove, Respond, Turn, Writer
+
+MAX_NAME = 1_000  # characters of a session's name
+
+Version = Annotated[int, msgspec.Meta(ge=0, le=values.MAX_INTEGER)]
+
+
+class ExecuteRequest(msgspec.Struct, frozen=True):
+    command_type: str
+    data: dict[str, Any]
+    command_id: str | None = None
+    expected_version: Version | None = None
+
+
+class TurnRequest(msgspec.Struct, frozen=True):
+    command_id: str | None = None
+    scope: Literal["session", "actor"] | None = None
+    expected_version: Version | None = None
+
+
+class SessionRequest(msgspec.Struct, frozen=True):
+    name: str | None = None
+    template_id: str | None = None
+
+
+class ProjectRequest(msgspec.Struct, frozen=True):
+    template_id: str
+    project_name: str
+
+
+class JoinRequest(msgspec.Struct, frozen=True):
+    since: Version | None = None
+    epoch: str | None = None
+
+
+class PresenceRequest(msgspec.Struct, frozen=True):
+    state: Any | UnsetType = UNSET
+
+
+def convert(payload: Any, kind: type[Any]) -> Any:
+    """The request as its type. Raises InvalidRequest that names the field."""
+    if not isinstance(payload, dict):
+        raise InvalidRequest("A JSON object is expected")
+    try:
+        return msgspec.convert(payload, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(_worded(str(error))) from None
+
+
+def _worded(message: str) -> str:
+    # msgspec says where with JSONPath: "Expected `int`, got `str` - at `$.since`".
+    what, _, where = message.partition(" - at `$.")
+    return f"{where.rstrip('`')}: {what}" if where else what
+
+
+def session_id_of(payload: Any) -> str:
+    """The session_id of a call. Raises InvalidRequest: `Missing session_id`, or naming the field."""
+    session_id = payload.get("session_id") if isinstance(payload, dict) else None
+    if payload is not None and not isinstance(payload, dict):
+        raise InvalidRequest("session_id: a JSON object that holds one is expected")
+    if session_id is None or session_id == "":
+        raise InvalidRequest("Missing session_id")
+    if not isinstance(session_id, str):
+        raise InvalidRequest("session_id: a text is expected")
+    return session_id
+
+
+class Calls:
+    """The calls that change something."""
+
+    def __init__(
+        self, disk: Disk, sessions: Sessions, writer: Writer, templates: Mapping[str, Template]
+    ) -> None:
+        self._disk = disk
+        self._sessions = sessions
+        self._writer = writer
+        self._templates = templates
+
+    def execute(self, payload: Any, actor: str, weight: int, respond: Respond) -> None:
+        """Queue a command. weight: bytes of the request, about. Raises what makes it no command at all."""
+        session = self._sessions.get(session_id_of(payload))
+        request: ExecuteRequest = convert(payload, ExecuteRequest)
+        command_id, chosen = _command_id(request.command_id)
+        command = paced(commands.parse(request.command_type, request.data, new_id))
+        digest = _digest([request.command_type, request.data])
+        job = Execute(session, actor, respond, command_id, chosen, digest, request.expected_version)
+        job.command_type, job.command = request.command_type, command
+        job.weight += weight
+        self._submit(job)
+
+    def turn(self, kind: Literal["Undo", "Redo"], payload: Any, actor: str, respond: Respond) -> None:
+        """Queue an undo or redo."""
+        session = self._sessions.get(session_id_of(payload))
+        request: TurnRequest = convert(payload, TurnRequest)
+        command_id, chosen = _command_id(request.command_id)
+        own = request.scope == "actor"
+        digest = _digest([kind, own])
+        job = Turn(session, actor, respond, command_id, chosen, digest, request.expected_version)
+        job.kind, job.own = kind, own
+        self._submit(job)
+
+    def create(self, payload: Any, actor: str, respond: Respond) -> None:
+        """Queue a new session, empty and durable at once."""
+        request: SessionRequest = convert({} if payload is None else payload, SessionRequest)
+        name = _name(request.name or "", "name")
+        session = self._sessions.new(new_id(), name, request.template_id, None)
+        self._submit(Create(session, actor, respond, new_id(), False, b"", None))
+
+    def create_project(self, payload: Any, actor: str, respond: Respond) -> None:
+        """Queue a new session with a root of the template's first type."""
+        request: ProjectRequest = convert(payload, ProjectRequest)
+        template = self._templates.get(request.template_id)
+        if template is None:
+            raise TemplateNotFound()
+        name = _name(request.project_name, "project_name")
+        session = self._sessions.new(new_id(), name, request.template_id, new_id())
+        root = CreateNode(template.node_types[0].id, name=name, node_id=new_id())
+        job = Create(session, actor, respond, new_id(), False, _digest(["project", name]), None)
+        job.command = root
+        self._submit(job)
+
+    def remove(self, session_id: str, force: bool, actor: str, respond: Respond) -> None:
+        """Queue the end of a session."""
+        job = Remove(self._sessions.get(session_id), actor, respond)
+        job.force = force
+        self._writer.submit(job)
+
+    def project(self, project_id: str) -> Session:
+        """The session of a project. Raises ProjectNotFound."""
+        session_id = None
+        if values.is_uuid(project_id):
+            session_id = self._disk.read(self._disk.journal.find_project, project_id)
+        if session_id is None:
+            raise ProjectNotFound()
+        try:
+            return self._sessions.get(session_id)
+        except InvalidSession:
+            raise ProjectNotFound() from None
+
+    def template(self, template_id: str) -> Template:
+        """Raises TemplateNotFound."""
+        if template_id not in self._templates:
+            raise TemplateNotFound()
+        return self._templates[template_id]
+
+    @property
+    def templates(self) -> Mapping[str, Template]:
+        return self._templates
+
+    def _submit(self, job: Call) -> None:
+        self._writer.submit(job)
+
+
+def _command_id(chosen: str | None) -> tuple[str, bool]:
+    if chosen is None:
+        return new_id(), False
+    if not values.is_uuid(chosen):
+        raise InvalidRequest("command_id: a UUID in lower-case text is expected")
+    return chosen, True
+
+
+def _digest(asked: list[Any]) -> bytes:
+    """What a repeat is compared by: the same for the same JSON, whatever the order of its keys."""
+    try:
+        return hashlib.sha256(msgspec.json.encode(asked, order="sorted")).digest()
+    except UnicodeEncodeError:
+        return b""  # lone surrogates: the graph refuses it, and a refusal leaves no trace
+
+
+def _name(name: str, field: str) -> str:
+    if len(name) > MAX_NAME or "\0" in name or not name.isprintable():
+        raise InvalidRequest(f"{field}: at most {MAX_NAME} printable characters")
+    return name

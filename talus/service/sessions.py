@@ -1,0 +1,233 @@
+"""Open sessions: a cache of the journal that is loaded when asked for and dropped when idle.
+
+A session in memory can be forgotten and rebuilt at any moment. One that was
+opened by joining lives in memory alone until something is committed in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Callable, Mapping
+
+from gevent.event import AsyncResult
+
+from ..core.errors import InvalidSession, TemplateNotFound
+from ..core.facts import Fact, invert
+from ..core.graph import Graph, Node, rebuild
+from ..core.records import SessionRecord
+from ..core.template import Template
+from .disk import Disk
+from .pace import paced
+from .presence import Member
+
+LOAD_NODES = 1_000  # read in one slice
+EMPTY_S = 60.0  # a session that nothing was committed in goes so long after its last client
+IDLE_S = 300.0  # a session that nobody uses leaves the memory after so long
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """One open session: what is committed, and the graph, which may be a batch ahead of it.
+
+    `version` and the other counters change in one step with publishing, so
+    whoever reads them without waiting in between sees one committed moment.
+    """
+
+    def __init__(self, record: SessionRecord, template: Template | None, stored: bool) -> None:
+        self.no = record.no
+        self.id = record.id
+        self.name = record.name
+        self.project_id = record.project_id
+        self.template_id = record.template_id
+        self.template = template
+        self.created_ms = record.created_ms
+        self.active_ms = record.active_ms
+        self.version = record.version
+        self.node_count = record.nodes
+        self.facts = record.facts
+        self.stored = stored  # it has a row in the file
+        self.removed = False
+        self.graph = Graph()
+        self.undo_available = False
+        self.redo_available = False
+        self.members: dict[str, Member] = {}
+        self.pins = 0  # calls under way; a pinned session stays in memory
+        self.used_s = 0.0  # when a call or a client last left, on the monotonic clock
+        self._ahead: list[Fact] = []  # applied to the graph and not yet committed
+        self._waiting: list[AsyncResult] = []
+
+    @property
+    def floor(self) -> int:
+        """Versions up to this one are not undone: a project's root is its first commit."""
+        return 1 if self.project_id else 0
+
+    def apply(self, fact: Fact) -> None:
+        """Carry out a fact ahead of its commit."""
+        self.graph.apply(fact)
+        self._ahead.append(fact)
+
+    @property
+    def ahead(self) -> int:
+        """How many facts are applied and not yet committed; a mark for `take_back`."""
+        return len(self._ahead)
+
+    def take_back(self, mark: int = 0) -> None:
+        """Undo what was applied since `mark`, exactly."""
+        while len(self._ahead) > mark:
+            self.graph.apply(invert(self._ahead.pop()))
+
+    def settle(self) -> None:
+        """The batch is over: what is in the graph now is what is committed."""
+        self._ahead.clear()
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            # Readers are served here, in the writer's own step: however fast
+            # batches follow each other, nobody waits for more than one.
+            taken = (self.graph.nodes.copy(), self.version)
+            for result in waiting:
+                result.set(taken)
+
+    def snapshot(self) -> tuple[dict[str, Node], int]:
+        """The committed nodes and their version, as one moment; waits for a batch that is under way.
+
+        `core.graph.rebuild` makes a graph of them.
+        """
+        if not self._ahead:
+            return self.graph.nodes.copy(), self.version
+        result: AsyncResult = AsyncResult()
+        self._waiting.append(result)
+        return result.get()
+
+
+class Sessions:
+    """The sessions in memory, by id."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        templates: Mapping[str, Template],
+        now_ms: Callable[[], int],
+        monotonic_s: Callable[[], float],
+    ) -> None:
+        self._disk = disk
+        self._templates = templates
+        self._now_ms = now_ms
+        self._monotonic_s = monotonic_s
+        self._open: dict[str, Session] = {}
+        self._loading: dict[str, AsyncResult] = {}
+        self._removed: set[str] = set()  # deleted by this process; the file knows the others
+        self._next_no = disk.journal.next_no
+
+    def get(self, session_id: str) -> Session:
+        """The session, loaded where it is not in memory. Raises InvalidSession."""
+        session = self._open.get(session_id) or self._load(session_id)
+        if session is None:
+            raise InvalidSession()
+        return session
+
+    def get_or_open(self, session_id: str) -> tuple[Session, bool]:
+        """The session, and whether it was opened just now, as joining does. Raises InvalidSession."""
+        session = self._open.get(session_id) or self._load(session_id)
+        if session is not None:
+            return session, False
+        # `_load` waited for the disk; from its answer to here nobody else ran.
+        if not _SESSION_ID.fullmatch(session_id):
+            raise InvalidSession()
+        session = self.new(session_id, "", None, None)
+        self._open[session_id] = session
+        return session, True
+
+    def new(self, session_id: str, name: str, template_id: str | None, project_id: str | None) -> Session:
+        """A session that is not stored yet. Raises TemplateNotFound."""
+        if template_id is not None and template_id not in self._templates:
+            raise TemplateNotFound()
+        now = self._now_ms()
+        no, self._next_no = self._next_no, self._next_no + 1
+        record = SessionRecord(no, session_id, project_id, template_id, name, now, now, 0, 0, 0, False)
+        template = self._templates.get(template_id) if template_id else None
+        session = Session(record, template, stored=False)
+        session.used_s = self._monotonic_s()
+        return session
+
+    def keep(self, session: Session) -> None:
+        """A session made by `new` was stored."""
+        self._open[session.id] = session
+
+    def remove(self, session: Session) -> None:
+        """A session was deleted, for ever."""
+        session.removed = True
+        self._removed.add(session.id)
+        self._open.pop(session.id, None)
+
+    def open(self) -> dict[str, Session]:
+        return self._open
+
+    def sweep(self) -> None:
+        """Forget sessions that nobody uses."""
+        now = self._monotonic_s()
+        for session in list(self._open.values()):
+            if session.members or session.pins:
+                session.used_s = now
+            elif now - session.used_s >= (IDLE_S if session.stored else EMPTY_S):
+                del self._open[session.id]
+
+    def _load(self, session_id: str) -> Session | None:
+        """From the disk; None for an id that names no session yet. Raises InvalidSession for a tombstone."""
+        if not _SESSION_ID.fullmatch(session_id):
+            return None
+        loading = self._loading.get(session_id)
+        if loading is not None:
+            return loading.get()
+        result = self._loading[session_id] = AsyncResult()
+        try:
+            session = self._read(session_id)
+            # While the disk was read, somebody may have opened the session by joining, or deleted it.
+            session = self._open.get(session_id) or session
+            if session_id in self._removed:
+                raise InvalidSession()
+            if session is not None:
+                session.used_s = self._monotonic_s()
+                self._open[session_id] = session
+            result.set(session)
+            return session
+        except BaseException as error:
+            result.set_exception(error)
+            raise
+        finally:
+            del self._loading[session_id]
+
+    def _read(self, session_id: str) -> Session | None:
+        journal = self._disk.journal
+        record = self._disk.read(journal.find, session_id)
+        if record is None:
+            return None
+        if record.removed:
+            raise InvalidSession()
+        template = self._templates.get(record.template_id) if record.template_id else None
+        if record.template_id and template is None:
+            log.warning(
+                "session %s: its template %s is not there; types are not checked",
+                session_id,
+                record.template_id,
+            )
+        session = Session(record, template, stored=True)
+        nodes: dict[str, Node] = {}
+        while True:
+            page = self._disk.read(journal.nodes, record.no, next(reversed(nodes), ""), LOAD_NODES)
+            nodes.update((node.id, node) for node in page)
+            if len(page) < LOAD_NODES:
+                break
+        session.graph = paced(rebuild(nodes))
+        session.undo_available, session.redo_available = self._disk.read(
+            journal.availability, record.no, session.floor
+        )
+        return session
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())

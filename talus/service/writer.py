@@ -1,0 +1,515 @@
+"""The writer: one greenlet that owns the queue, the order and the emits.
+
+A job's life has named stages. It is taken from the queue with all that waits
+there; answered from the record if its command_id was committed before; decided
+on the graph as the jobs before it will have left it, and applied; committed
+with the rest of its batch on the one native thread that writes; published, so
+that facts leave after the commit only and in its order; and answered. Until the
+commit returns, reads and joins see the session as it was. If it fails, the
+inverse facts take the graph back and the whole batch answers the storage error.
+Source: docs/protocol.md, "Commands"; docs/decisions/0001, 0002 and 0003.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+import gevent
+import msgspec
+from gevent.event import Event
+
+from ..core import history
+from ..core.commands import Command
+from ..core.decide import decide
+from ..core.errors import (
+    Busy,
+    CommandIdReused,
+    InvalidSession,
+    NothingToRedo,
+    NothingToUndo,
+    SessionInUse,
+    ShuttingDown,
+    StorageUncertain,
+    TalusError,
+    UndoConflict,
+    VersionConflict,
+)
+from ..core.facts import Fact, node_of
+from ..core.records import CommitRecord, Plan, SessionRecord
+from ..core.summary import describe
+from ..store.changes import Change, NewCommit, NewSession, NewState, Removal
+from .announce import Announcement, Committed, Deleted, Publish, Refused
+from .disk import Disk
+from .pace import Pace
+from .sessions import Session, Sessions
+
+MAX_QUEUE = 20_000  # jobs; past that the answer is BUSY
+MAX_BATCH_JOBS = 256  # in one commit
+MAX_BATCH_WEIGHT = 2_000_000  # bytes of requests and facts in one commit, so that publishing it is quick
+FACT_WEIGHT = 300  # bytes of an average fact on the wire
+CHECKPOINT_AFTER_S = 0.2  # of rest: then the file alone is whole and complete
+CHECKPOINT_RETRY_S = 0.05  # while a reader holds the WAL
+CHECKPOINT_BYTES = 16 * 1024 * 1024  # of WAL: then even under load
+MAX_NAMED = 100  # commands in the details of an UNDO_CONFLICT
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a job came to. `record` is None for a deleted session."""
+
+    session: Session
+    record: CommitRecord | None
+    duplicate: bool = False
+
+
+Respond = Callable[[Answer | TalusError], None]
+
+
+class Job:
+    """A wish in the queue. `respond` is called once, in the writer's greenlet, and must not wait."""
+
+    weight = FACT_WEIGHT  # bytes, about: of the request and what it will say
+
+    def __init__(self, session: Session, actor: str, respond: Respond) -> None:
+        self.session = session
+        self.actor = actor
+        self.respond = respond
+
+
+class Call(Job):
+    """A job that makes a commit. `chosen`: the client chose the command_id, so it may be a repeat.
+
+    digest: stands for what is asked; a repeat with another one is COMMAND_ID_REUSED.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        actor: str,
+        respond: Respond,
+        command_id: str,
+        chosen: bool,
+        digest: bytes,
+        expected_version: int | None,
+    ) -> None:
+        super().__init__(session, actor, respond)
+        self.command_id = command_id
+        self.chosen = chosen
+        self.digest = digest
+        self.expected_version = expected_version
+
+
+class Execute(Call):
+    command_type: str
+    command: Command
+
+
+class Turn(Call):
+    """An `Undo` or `Redo`."""
+
+    kind: str
+    own: bool  # only the actor's own commands: scope "actor"
+
+
+class Create(Call):
+    """A new session, stored; with a command, its first commit makes a project of it."""
+
+    command: Command | None = None
+    command_type = "CreateNode"
+
+
+class Remove(Job):
+    """Delete the session, for ever; with clients in it only when forced."""
+
+    force: bool
+
+
+class _Draft:
+    """What a batch does to one session."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.version = session.version
+        self.facts = session.facts
+        self.undo_available = session.undo_available
+        self.redo_available = session.redo_available
+        self.announcements: list[Announcement] = []
+        self.commits: list[NewCommit] = []
+        self.store = False  # the session gets its row with this batch
+        self.remove = False
+        self.applied: list[Fact] = []
+
+
+class Writer:
+    """Owner of all changes. `submit` queues; everything else happens in its greenlet."""
+
+    def __init__(self, disk: Disk, sessions: Sessions, publish: Publish, now_ms: Callable[[], int]) -> None:
+        self._disk = disk
+        self._sessions = sessions
+        self._publish = publish
+        self._now_ms = now_ms
+        self._queue: deque[Job] = deque()
+        self._wake = Event()
+        self._closing = False
+        self._uncertain = False
+        self._dirty = False  # the WAL holds something
+        self._purging = True  # rows of deleted sessions may be left, from an earlier run too
+        self._greenlet = gevent.spawn(self._run)
+
+    @property
+    def failing(self) -> str | None:
+        """Why nothing can be written, in words; None while all is well."""
+        if self._uncertain:
+            return "an fsync failed: the server is read-only until it is restarted"
+        return "the writer has stopped" if self._greenlet.dead else None
+
+    def submit(self, job: Job) -> None:
+        """Queue a job without waiting. Raises ShuttingDown, Busy or StorageUncertain at once."""
+        if self._closing:
+            raise ShuttingDown()
+        if self._uncertain:
+            raise StorageUncertain("The server is read-only until it is restarted: an fsync failed")
+        if len(self._queue) >= MAX_QUEUE:
+            raise Busy()
+        job.session.pins += 1
+        self._queue.append(job)
+        self._wake.set()
+
+    def close(self) -> None:
+        """Finish what is queued, answer it, and move the WAL into the file."""
+        self._closing = True
+        self._wake.set()
+        self._greenlet.join()
+
+    def _run(self) -> None:
+        while True:
+            if self._queue:
+                batch = self._take()
+                try:
+                    self._carry_out(batch)
+                except Exception:
+                    # Not a refusal, a mistake of ours: nothing of the batch was
+                    # committed, or it was and is published; answer and go on.
+                    log.exception("a batch of %d failed", len(batch))
+                    self._answer([(job, TalusError()) for job in batch])
+                continue
+            if self._closing:
+                break
+            self._rest()
+        self._checkpoint()
+
+    def _rest(self) -> None:
+        """Wait for jobs; meanwhile tidy the file."""
+        self._wake.clear()
+        if self._dirty:
+            if not self._wake.wait(CHECKPOINT_AFTER_S):
+                while not self._checkpoint() and not self._wake.wait(CHECKPOINT_RETRY_S):
+                    pass
+        elif self._purging:
+            try:
+                self._purging = self._disk.purge()
+                self._dirty = True
+            except TalusError as error:
+                self._purging = False
+                log.warning("rows of a deleted session are left: %s", error.message)
+        else:
+            self._wake.wait()
+
+    def _checkpoint(self) -> bool:
+        if not self._dirty:
+            return True
+        try:
+            done = self._disk.checkpoint()
+        except TalusError as error:
+            log.warning("checkpoint: %s", error.message)
+            return False
+        self._dirty = not done
+        return done
+
+    def _take(self) -> list[Job]:
+        """What is queued, up to a size; no command_id twice, so that a repeat finds the first on record."""
+        batch: list[Job] = []
+        weight = 0
+        ids = set()
+        while self._queue and len(batch) < MAX_BATCH_JOBS and weight < MAX_BATCH_WEIGHT:
+            job = self._queue[0]
+            if isinstance(job, Call) and job.chosen:
+                key = (job.session.no, job.command_id)
+                if key in ids:
+                    break
+                ids.add(key)
+            weight += job.weight
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _carry_out(self, batch: list[Job]) -> None:
+        drafts: dict[int, _Draft] = {}
+        answers: list[tuple[Job, Answer | TalusError]] = []
+        try:
+            recorded = self._recorded(batch)
+            for at, job in enumerate(batch):
+                draft = drafts.get(job.session.no)
+                if draft is None:
+                    draft = drafts[job.session.no] = _Draft(job.session)
+                if isinstance(job, Turn | Remove) and draft.commits:
+                    # What can be undone is asked of the journal, which does not
+                    # hold this batch yet: such a job begins the next one.
+                    self._queue.extendleft(reversed(batch[at:]))
+                    del batch[at:]
+                    break
+                answers.append((job, self._decide(job, draft, recorded)))
+            changes = _changes(drafts)
+            if changes:
+                self._dirty = True
+                self._disk.write(changes)
+        except BaseException as error:
+            for draft in drafts.values():
+                draft.session.take_back()
+                draft.session.settle()
+            if not isinstance(error, TalusError):
+                raise
+            self._fail(batch, error)
+            return
+        for draft in drafts.values():
+            self._conclude(draft)
+        self._answer(answers)
+        if self._disk.journal.wal_bytes >= CHECKPOINT_BYTES:
+            self._checkpoint()
+        gevent.sleep(0)
+
+    def _recorded(self, batch: list[Job]) -> dict[tuple[int, str], CommitRecord]:
+        """The commits that carry a command_id which a client chose."""
+        asked: dict[int, list[str]] = {}
+        for job in batch:
+            if isinstance(job, Call) and job.chosen and job.session.version:
+                asked.setdefault(job.session.no, []).append(job.command_id)
+        found = {}
+        for no, command_ids in asked.items():
+            for command_id, record in self._disk.read(self._disk.journal.recorded, no, command_ids).items():
+                found[no, command_id] = record
+        return found
+
+    def _decide(
+        self, job: Job, draft: _Draft, recorded: dict[tuple[int, str], CommitRecord]
+    ) -> Answer | TalusError:
+        session = job.session
+        mark = session.ahead
+        try:
+            if session.removed or draft.remove:
+                raise InvalidSession()
+            if isinstance(job, Remove):
+                return self._remove(job, draft)
+            assert isinstance(job, Call)
+            record = recorded.get((session.no, job.command_id)) if job.chosen else None
+            if record is not None:
+                if record.digest != job.digest:
+                    raise CommandIdReused()
+                return Answer(session, record, duplicate=True)
+            if job.expected_version is not None and job.expected_version != draft.version:
+                raise VersionConflict(details={"version": draft.version})
+            if isinstance(job, Turn):
+                return self._turn(job, draft)
+            return self._execute(job, draft)
+        except TalusError as error:
+            session.take_back(mark)
+            return error
+
+    def _execute(self, job: Call, draft: _Draft) -> Answer:
+        assert isinstance(job, Execute | Create)
+        session = job.session
+        if job.command is None:
+            draft.store = True
+            return Answer(session, None)
+        mark = session.ahead
+        try:
+            facts, result = self._apply(session, decide(session.graph, session.template, job.command))
+        except TalusError as error:
+            session.take_back(mark)
+            draft.announcements.append(
+                Refused(job.command_id, job.command_type, job.actor, error, draft.version, self._now_ms())
+            )
+            error.announced = True
+            raise
+        draft.undo_available = draft.version + 1 > session.floor
+        draft.redo_available = False
+        summary = describe(session.graph, job.command, facts)
+        return self._commit(job, draft, job.command_type, facts, result, summary, None)
+
+    def _turn(self, job: Turn, draft: _Draft) -> Answer:
+        session = job.session
+        actor = job.actor if job.own else None
+        plan: Plan | None = None
+        if session.stored:
+            journal = self._disk.journal
+            plan = self._disk.read(journal.plan, session.no, job.kind, actor, session.floor)
+        if plan is None:
+            raise NothingToUndo() if job.kind == "Undo" else NothingToRedo()
+        mine = history.touches(plan.facts)
+        in_the_way = [
+            later.command_id for later in plan.later if history.conflicts(mine, history.touches(later.facts))
+        ]
+        if in_the_way:
+            raise UndoConflict(details={"commands": in_the_way[:MAX_NAMED]})
+        mark = session.ahead
+        try:
+            facts, _ = self._apply(session, history.reverse(session.graph, plan.facts))
+        except history.Blocked as blocked:
+            session.take_back(mark)
+            later = self._disk.read(self._disk.journal.later, session.no, blocked.nodes, plan.since)
+            names = [commit.command_id for commit in later][:MAX_NAMED]
+            raise UndoConflict(details={"commands": names}) from None
+        if job.kind == "Undo":
+            draft.undo_available, draft.redo_available = plan.more, True
+        else:
+            draft.undo_available, draft.redo_available = True, plan.more
+        summary = f"{'Undid' if job.kind == 'Undo' else 'Redid'}: {plan.target.summary}"
+        return self._commit(job, draft, job.kind, facts, {}, summary, plan.target)
+
+    def _remove(self, job: Remove, draft: _Draft) -> Answer:
+        session = job.session
+        if session.members and not job.force:
+            raise SessionInUse(details={"active_clients": len(session.members)})
+        draft.store = not session.stored
+        draft.remove = True
+        draft.announcements.append(Deleted(job.actor, session.version, self._now_ms()))
+        return Answer(session, None)
+
+    def _apply(self, session: Session, facts: Generator[Fact, None, T]) -> tuple[list[Fact], T]:
+        """Apply each fact as it is decided, in slices that let others through."""
+        applied: list[Fact] = []
+        turn = Pace()
+        while True:
+            try:
+                fact = next(facts)
+            except StopIteration as stop:
+                return applied, stop.value
+            session.apply(fact)
+            applied.append(fact)
+            turn.breathe()
+
+    def _commit(
+        self,
+        job: Call,
+        draft: _Draft,
+        command_type: str,
+        facts: list[Fact],
+        result: dict[str, Any],
+        summary: str,
+        target: CommitRecord | None,
+    ) -> Answer:
+        draft.store = not job.session.stored
+        draft.version += 1
+        draft.facts += len(facts) + 1  # the closing event is a fact too
+        record = CommitRecord(
+            version=draft.version,
+            command_id=job.command_id,
+            command_type=command_type,
+            target=target.version if target else None,
+            digest=job.digest,
+            actor=job.actor,
+            time_ms=self._now_ms(),
+            result=result,
+            summary=summary,
+            undo_available=draft.undo_available,
+            redo_available=draft.redo_available,
+            total=draft.facts,
+            target_id=target.command_id if target else None,
+            target_type=target.command_type if target else None,
+        )
+        turned = (target.version, command_type == "Redo") if target else None
+        draft.commits.append(NewCommit(job.session.no, record, facts, turned))
+        draft.announcements.append(Committed(record, facts))
+        draft.applied.extend(facts)
+        return Answer(job.session, record)
+
+    def _conclude(self, draft: _Draft) -> None:
+        """One step to reads and joins: the graph, the version, and what the room hears."""
+        session = draft.session
+        if draft.store:
+            session.stored = True
+            self._sessions.keep(session)
+        if draft.commits:
+            session.version = draft.version
+            session.facts = draft.facts
+            session.undo_available = draft.undo_available
+            session.redo_available = draft.redo_available
+            session.node_count = len(session.graph.nodes)
+            session.active_ms = draft.commits[-1].record.time_ms
+        session.settle()
+        if draft.remove:
+            self._sessions.remove(session)
+            self._purging = True
+        if draft.announcements:
+            self._publish(session.id, draft.announcements)
+        if draft.remove:
+            session.members.clear()
+
+    def _fail(self, batch: list[Job], error: TalusError) -> None:
+        """The commit failed: everybody in the batch hears why, and nothing else happened."""
+        log.error("commit of %d failed: %s", len(batch), error)
+        if isinstance(error, StorageUncertain):
+            self._uncertain = True
+        now = self._now_ms()
+        for job in batch:
+            if isinstance(job, Execute):
+                refused = Refused(
+                    job.command_id, job.command_type, job.actor, error, job.session.version, now
+                )
+                self._publish(job.session.id, [refused])
+        self._answer([(job, error) for job in batch])
+
+    def _answer(self, answers: list[tuple[Job, Any]]) -> None:
+        for job, answer in answers:
+            job.session.pins -= 1
+            try:
+                job.respond(answer)
+            except Exception:
+                log.exception("an answer was lost")
+
+
+def _changes(drafts: dict[int, _Draft]) -> list[Change]:
+    """All that the batch writes, in an order in which it can be written."""
+    changes: list[Change] = []
+    for draft in drafts.values():
+        session = draft.session
+        if draft.store:
+            changes.append(
+                NewSession(
+                    SessionRecord(
+                        session.no,
+                        session.id,
+                        session.project_id,
+                        session.template_id,
+                        session.name,
+                        session.created_ms,
+                        session.active_ms,
+                        0,
+                        0,
+                        0,
+                        False,
+                    )
+                )
+            )
+        if draft.commits:
+            changes.extend(draft.commits)
+            nodes = session.graph.nodes
+            touched = dict.fromkeys(map(node_of, draft.applied))
+            changes.append(
+                NewState(
+                    session.no,
+                    draft.version,
+                    draft.commits[-1].record.time_ms,
+                    len(nodes),
+                    draft.facts,
+                    [nodes[node_id] for node_id in touched if node_id in nodes],
+                    [node_id for node_id in touched if node_id not in nodes],
+                )
+            )
+        if draft.remove:
+            changes.append(Removal(session.no))
+    return changes
