@@ -1,0 +1,152 @@
+"""The one place where parts are chosen and joined."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import time
+from pathlib import Path
+
+import gevent
+from gevent.pywsgi import LoggingLogAdapter, WSGIServer
+
+from . import __version__
+from .config import Settings
+from .service.calls import Calls
+from .service.disk import Disk
+from .service.presence import Rooms
+from .service.replay import Replay
+from .service.sessions import Sessions
+from .service.writer import Writer
+from .store import templates
+from .store.journal import SQLITE_VERSION, Journal
+from .web.gate import Gate, is_loopback
+from .web.outbox import Hall
+from .web.rest import Rest
+from .web.sockets import Sockets
+from .web.websocket import Handler
+
+SWEEP_S = 5.0  # between two looks at sessions that nobody uses
+FLUSH_S = 3.0  # that clients have for taking the last events when the server stops
+STOP_S = 2.0  # that requests under way have after that
+BACKLOG = 1024  # connections that wait to be accepted: a thousand clients come back at once
+
+log = logging.getLogger("talus")
+
+
+class StartError(Exception):
+    """The server cannot start; the message says why."""
+
+
+class App:
+    """A server: `start`, `url`, `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        if not is_loopback(settings.host) and not settings.insecure_lan:
+            raise StartError(
+                f"refusing to listen on {settings.host}: without tokens everybody on the network could change"
+                " everything. TALUS_INSECURE_LAN=1 allows it"
+            )
+        self._settings = settings
+        self._disk = Disk(_journal(settings.database))
+        folders = [templates.bundled(), *([settings.templates] if settings.templates else [])]
+        known = templates.load(folders, log)
+        hall = Hall()
+        self._sessions = Sessions(self._disk, known, now_ms, time.monotonic)
+        self._writer = Writer(self._disk, self._sessions, hall.publish, now_ms)
+        replay = Replay(self._disk, settings.replay_limit)
+        rooms = Rooms(hall.publish, now_ms)
+        calls = Calls(self._disk, self._sessions, self._writer, known)
+        rest = Rest(self._sessions, calls, replay, lambda: self._writer.failing, __version__)
+        self._sockets = Sockets(hall, self._sessions, calls, rooms, replay, settings.outbox_bytes)
+        self._gate = Gate(
+            rest.app,
+            self._sockets.handle_request,
+            settings.host,
+            settings.allowed_hosts,
+            settings.cors_origins,
+        )
+        self._servers: list[WSGIServer] = []
+        self._sweeping = gevent.spawn(self._sweep)
+
+    def start(self) -> None:
+        """Listen. Raises StartError where the address cannot be had."""
+        for listener in _listeners(self._settings.host, self._settings.port):
+            server = WSGIServer(
+                listener, self._gate, log=None, error_log=LoggingLogAdapter(log), handler_class=Handler
+            )
+            server.start()
+            self._servers.append(server)
+
+    @property
+    def url(self) -> str:
+        host = "127.0.0.1" if self._settings.host == "localhost" else self._settings.host
+        host = f"[{host}]" if ":" in host else host
+        return f"http://{host}:{self._servers[0].server_port}"
+
+    def stop(self) -> None:
+        """Finish what is queued, answer and announce it, say goodbye, and leave one whole file."""
+        self._sweeping.kill()
+        self._writer.close()
+        with gevent.Timeout(FLUSH_S, False):
+            while not self._sockets.flushed():
+                gevent.sleep(0.01)
+        self._sockets.close()
+        for server in self._servers:
+            server.stop(timeout=STOP_S)
+        self._disk.close()
+
+    def _sweep(self) -> None:
+        while True:
+            gevent.sleep(SWEEP_S)
+            self._sessions.sweep()
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _journal(path: Path) -> Journal:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Journal(path)
+    except Exception as error:
+        raise StartError(f"{path}: {error}") from error
+
+
+def _listeners(host: str, port: int) -> list[socket.socket]:
+    addresses = [host]
+    if host == "localhost":
+        addresses = ["127.0.0.1"] + (["::1"] if _has_ipv6_loopback() else [])
+    bound: list[socket.socket] = []
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, bound[0].getsockname()[1] if bound else port))
+        except OSError as error:
+            listener.close()
+            if bound and port == 0:
+                continue  # somebody else has the port that was free on the other address
+            raise StartError(f"cannot listen on {address}, port {port}: {error.strerror}") from None
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+        bound.append(listener)
+    return bound
+
+
+def _has_ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def versions() -> str:
+    """talus, Python and SQLite, for `talus --version`."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"talus {__version__} (Python {python}, SQLite {SQLITE_VERSION})"

@@ -1,0 +1,215 @@
+"""The bounded WebSocket: RFC 6455 as a server has to speak it, and no more memory than it says.
+
+gevent-websocket's own class waits for whatever a header announces, unmasks in
+Python, lets two writers into one frame and never closes the socket. This one
+refuses at the header, keeps a running total over fragments, takes masked frames
+only, writes with one lock, and shuts the socket down when it is done.
+Measured reasons: docs/decisions/0006 and docs/protocol.md, "Limits".
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from contextlib import suppress
+from typing import Any
+
+import gevent
+from gevent.lock import RLock
+from geventwebsocket import handler
+from geventwebsocket.exceptions import WebSocketError
+from geventwebsocket.websocket import WebSocket as _WebSocket
+
+MAX_MESSAGE_BYTES = 1_000_000
+STALL_S = 10.0  # a client that takes nothing for so long while something waits is cut
+WRITE_BYTES = 256 * 1024  # handed to the kernel at once; pings pass between slices
+READ_BYTES = 64 * 1024
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+_PROTOCOL_ERROR, _BAD_TEXT, _TOO_LARGE = 1002, 1007, 1009
+
+log = logging.getLogger(__name__)
+
+
+class Frames(bytes):
+    """Ready bytes of one or more whole frames."""
+
+
+class _Refused(Exception):
+    """The peer broke the rules; `args[0]` is the close code."""
+
+
+def frame(payload: bytes, opcode: int = TEXT) -> bytes:
+    """One unmasked, final frame, as a server sends it."""
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", 0x80 | opcode, size) + payload
+    if size < 65536:
+        return struct.pack("!BBH", 0x80 | opcode, 126, size) + payload
+    return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
+
+
+class WebSocket(_WebSocket):
+    """What `geventwebsocket.handler` makes of an upgraded connection."""
+
+    closed: bool
+
+    def __init__(self, environ: dict[str, Any], stream: Any, handler: Any) -> None:
+        super().__init__(environ, stream, handler)
+        self._socket: socket.socket = handler.socket
+        self._lock = RLock()
+
+    def __del__(self) -> None:
+        """The base class would write to a socket that may be somebody else's by now."""
+
+    def receive(self) -> str | bytearray | None:
+        """The next message; None when the connection is over. A peer that breaks the rules is told why."""
+        if self.closed:
+            return None
+        try:
+            return self._message()
+        except _Refused as refusal:
+            self.close(refusal.args[0])
+        except UnicodeDecodeError:
+            self.close(_BAD_TEXT)
+        except (OSError, EOFError):
+            self.abort()
+        return None
+
+    def _message(self) -> str | bytearray | None:
+        kind = 0
+        message = bytearray()
+        while True:
+            final, opcode, payload = self._frame(MAX_MESSAGE_BYTES - len(message))
+            if opcode == PING:
+                self._write(frame(bytes(payload), PONG))
+            elif opcode == CLOSE:
+                self._answer_close(payload)
+                return None
+            elif opcode == PONG:
+                pass
+            elif opcode in (TEXT, BINARY) if not kind else opcode == 0:
+                kind = kind or opcode
+                message += payload
+                if final:
+                    return message.decode() if kind == TEXT else message
+            else:
+                raise _Refused(_PROTOCOL_ERROR)
+
+    def _frame(self, room: int) -> tuple[bool, int, bytearray]:
+        """One frame, unmasked: final, opcode, payload. room: the bytes that the message may still grow by."""
+        first, second = self._read(2)
+        final, opcode, size = bool(first & 0x80), first & 0x0F, second & 0x7F
+        control = opcode >= 8
+        if first & 0x70 or not second & 0x80 or opcode not in (0, TEXT, BINARY, CLOSE, PING, PONG):
+            raise _Refused(_PROTOCOL_ERROR)
+        if control and (size > 125 or not final):
+            raise _Refused(_PROTOCOL_ERROR)
+        if size == 126:
+            (size,) = struct.unpack("!H", self._read(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", self._read(8))
+            if size >> 63:
+                raise _Refused(_PROTOCOL_ERROR)
+        if not control and size > room:
+            raise _Refused(_TOO_LARGE)
+        mask = self._read(4)
+        return final, opcode, _unmasked(self._read(size), mask)
+
+    def _read(self, size: int) -> bytearray:
+        data = bytearray()
+        while len(data) < size:
+            piece = self.raw_read(min(size - len(data), READ_BYTES))
+            if not piece:
+                raise EOFError
+            data += piece
+            if len(data) < size:
+                gevent.sleep(0)  # a large message comes in; others have small ones
+        return data
+
+    def _answer_close(self, payload: bytearray) -> None:
+        if not payload:
+            self.close(1000)
+            return
+        code = int.from_bytes(payload[:2], "big")
+        if len(payload) == 1 or not self._is_valid_close_code(code) or code >= 5000:
+            raise _Refused(_PROTOCOL_ERROR)
+        payload[2:].decode()
+        self.close(code)
+
+    def send(self, message: str | bytes, binary: bool | None = None) -> None:
+        """Send a text, or ready frames. Raises WebSocketError when the peer is gone or takes nothing."""
+        if not isinstance(message, Frames):
+            message = frame(message.encode() if isinstance(message, str) else message)
+        if self.closed:
+            raise WebSocketError("the connection is closed")
+        try:
+            self._write(message)
+        except OSError as error:
+            self.abort()
+            raise WebSocketError(str(error)) from None
+
+    def _write(self, data: bytes) -> None:
+        """Write it all, as fast as the peer takes it. Raises OSError where that takes nothing for STALL_S."""
+        with self._lock:
+            view = memoryview(data)
+            while view:
+                with gevent.Timeout(STALL_S, TimeoutError("the peer takes nothing")):
+                    sent = self._socket.send(view[:WRITE_BYTES])
+                view = view[sent:]
+
+    def close(self, code: int = 1000, message: bytes = b"") -> None:
+        """Say goodbye with `code`, as far as the peer listens, and end the connection."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            with gevent.Timeout(1.0, TimeoutError()):
+                self._write(frame(struct.pack("!H", code) + message, CLOSE))
+        except OSError:
+            pass
+        self._shut(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """End the connection without a word; whoever reads or writes on it wakes up."""
+        self.closed = True
+        self._shut(socket.SHUT_RDWR)
+
+    def _shut(self, how: int) -> None:
+        with suppress(OSError):  # it may be gone already
+            self._socket.shutdown(how)
+
+
+def _unmasked(data: bytearray, mask: bytearray) -> bytearray:
+    size = len(data)
+    if not size:
+        return data
+    # One XOR of two long integers: 14 times faster than a loop over the bytes.
+    whole = bytes(mask) * (size // 4 + 1)
+    mixed = int.from_bytes(data, "little") ^ int.from_bytes(whole[:size], "little")
+    return bytearray(mixed.to_bytes(size, "little"))
+
+
+# The handler looks its WebSocket class up in its own module.
+handler.WebSocket = WebSocket
+
+
+class Handler(handler.WebSocketHandler):
+    """pywsgi's handler with WebSocket upgrades, and with Nagle's delay off."""
+
+    def handle(self) -> None:
+        # With Nagle on, a keep-alive answer waits 40 ms for the peer's delayed ACK.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().handle()
+
+    def upgrade_websocket(self) -> Any:
+        # The base class would answer 101 before the application is asked; what
+        # the gate refuses goes on to it as a plain request, and gets its answer.
+        if self.application.upgrades(self.environ):
+            return super().upgrade_websocket()
+        return None
+
+    def log_request(self) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %s %s", self.command, self.environ.get("PATH_INFO"), self.status)

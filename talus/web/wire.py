@@ -1,0 +1,538 @@
+"""Core objects to payloads and back. Every event name stands here and only here.
+
+The types below are the contract's payloads; docs/protocol.md lists the same
+names, and a test walks over both. Each event is encoded once, as the text of an
+Engine.IO packet, however many clients hear it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, assert_never
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from ..core.errors import InvalidRequest, TalusError
+from ..core.facts import Fact, NodeCreated, NodeDeleted, NodeLinked, NodeUnlinked, PropertyChanged
+from ..core.graph import Graph
+from ..core.records import CommitRecord, SessionRecord
+from ..service.announce import (
+    Announcement,
+    Committed,
+    Connected,
+    Deleted,
+    Disconnected,
+    Presence,
+    Refused,
+)
+from ..service.sessions import Session
+from ..service.writer import Answer
+
+PROTOCOL = "1.0"
+
+encode = msgspec.json.Encoder().encode
+builtins = msgspec.to_builtins
+
+
+class NodeView(msgspec.Struct):
+    id: str
+    blueprint_type_id: str
+    parent_id: str | None
+    name: str
+    properties: dict[str, Any]
+    children: list[Any] = []
+
+
+class RoomEvent(msgspec.Struct, kw_only=True):
+    """What every event to a room carries; the second line where a command caused it."""
+
+    event: str
+    session_id: str
+    timestamp: str
+    version: int
+    command_id: str | UnsetType = UNSET
+    actor: str | UnsetType = UNSET
+    by: str | UnsetType = UNSET  # the id of the undo or redo call
+    replayed: bool | UnsetType = UNSET
+
+
+class NodeCreatedEvent(RoomEvent, kw_only=True):
+    node: NodeView
+    index: int | UnsetType = UNSET
+
+
+class NodeDeletedEvent(RoomEvent, kw_only=True):
+    node_id: str
+
+
+class PropertyChangedEvent(RoomEvent, kw_only=True):
+    node_id: str
+    property_id: str
+    old_value: Any
+    new_value: Any
+
+
+class NodeLinkedEvent(RoomEvent, kw_only=True):
+    parent_id: str | None
+    child_id: str
+    index: int
+
+
+class NodeUnlinkedEvent(RoomEvent, kw_only=True):
+    parent_id: str
+    child_id: str
+    index: int | UnsetType = UNSET
+
+
+class CommandEvent(RoomEvent, kw_only=True):
+    command_type: str
+
+
+class ExecutedEvent(CommandEvent, kw_only=True):
+    result: dict[str, Any]
+
+
+class FailedEvent(CommandEvent, kw_only=True):
+    error: dict[str, Any]
+
+
+class ConnectedEvent(RoomEvent, kw_only=True):
+    client_id: str
+    active_clients: int
+
+
+class PresenceEvent(RoomEvent, kw_only=True):
+    client_id: str
+    state: Any
+
+
+class DeletedEvent(RoomEvent, kw_only=True):
+    pass
+
+
+class Joined(msgspec.Struct, kw_only=True):
+    session_id: str
+    client_id: str
+    active_clients: int
+    version: int
+    epoch: str
+    resume: str
+    created: bool
+    clients: list[dict[str, Any]]
+
+
+class Left(msgspec.Struct):
+    session_id: str
+    client_id: str
+
+
+class ErrorEvent(msgspec.Struct):
+    message: str
+    code: str
+    details: dict[str, Any] | UnsetType = UNSET
+
+
+# Server to client. docs/protocol.md has a row for each.
+EVENTS: dict[str, type[msgspec.Struct] | None] = {
+    "joined": Joined,
+    "left": Left,
+    "pong": None,
+    "error": ErrorEvent,
+    "session:connected": ConnectedEvent,
+    "session:disconnected": ConnectedEvent,
+    "session:presence": PresenceEvent,
+    "session:deleted": DeletedEvent,
+    "node-created": NodeCreatedEvent,
+    "node-deleted": NodeDeletedEvent,
+    "property-changed": PropertyChangedEvent,
+    "node-linked": NodeLinkedEvent,
+    "node-unlinked": NodeUnlinkedEvent,
+    "command:executing": CommandEvent,
+    "command:executed": ExecutedEvent,
+    "command:failed": FailedEvent,
+    "command:undo": CommandEvent,
+    "command:redo": CommandEvent,
+}
+
+# Client to server.
+CALLS = (
+    "join_session",
+    "leave_session",
+    "ping",
+    "execute_command",
+    "undo_command",
+    "redo_command",
+    "update_presence",
+)
+
+STATUS = {
+    "INVALID_REQUEST": 400,
+    "INVALID_COMMAND": 400,
+    "FORBIDDEN": 403,
+    "HOST_NOT_ALLOWED": 421,
+    "INVALID_SESSION": 404,
+    "NODE_NOT_FOUND": 404,
+    "TEMPLATE_NOT_FOUND": 404,
+    "PROJECT_NOT_FOUND": 404,
+    "VERSION_NOT_FOUND": 404,
+    "NOT_FOUND": 404,
+    "METHOD_NOT_ALLOWED": 405,
+    "PAYLOAD_TOO_LARGE": 413,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "INTERNAL": 500,
+    "BUSY": 503,
+    "SHUTTING_DOWN": 503,
+    "STORAGE_FAILED": 503,
+    "STORAGE_UNCERTAIN": 503,
+    "STORAGE_FULL": 507,
+}
+
+
+def status_of(error: TalusError) -> int:
+    """The HTTP status of a refusal; whatever the graph refuses is a 409."""
+    return STATUS.get(error.code, 409)
+
+
+def error_body(error: TalusError) -> dict[str, Any]:
+    """`{"error": {"code", "message", "details"?}}`, for REST and acknowledgements."""
+    return {"error": _error(error)}
+
+
+def _error(error: TalusError) -> dict[str, Any]:
+    body: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.details is not None:
+        body["details"] = error.details
+    return body
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def timestamp(time_ms: int) -> str:
+    """UTC as the protocol prints it: whole seconds and `Z`."""
+    return _second(time_ms // 1000)
+
+
+# -- events --
+
+
+def packet(name: str, payload: msgspec.Struct | dict[str, Any] | None = None) -> bytes:
+    """An event as the text of an Engine.IO message."""
+    if payload is None:
+        return b'42["%s"]' % name.encode()
+    return b'42["%s",%s]' % (name.encode(), encode(payload))
+
+
+def event(payload: RoomEvent) -> bytes:
+    return packet(payload.event, payload)
+
+
+def acknowledgement(number: int, payload: Any) -> bytes:
+    return b"43%d[%s]" % (number, encode(payload))
+
+
+def error_packet(error: TalusError) -> bytes:
+    details = UNSET if error.details is None else error.details
+    return packet("error", ErrorEvent(error.message, error.code, details))
+
+
+def replayed(text: bytes) -> bytes:
+    """The packet of a fact, marked `replayed: true`."""
+    return text[:-2] + b',"replayed":true}]'
+
+
+def executing(session_id: str, record: CommitRecord) -> bytes:
+    """The notice that goes right before the facts of a command; the version is the one before it."""
+    return event(
+        CommandEvent(
+            event="command:executing",
+            session_id=session_id,
+            timestamp=timestamp(record.time_ms),
+            version=record.version - 1,
+            command_id=record.command_id,
+            actor=record.actor,
+            command_type=record.command_type,
+        )
+    )
+
+
+def facts(session_id: str, record: CommitRecord, facts: list[Fact], last: bool) -> Iterator[RoomEvent]:
+    """The events of (a part of) a commit; with its `last` facts the closing one."""
+    stated: dict[str, Any] = {
+        "session_id": session_id,
+        "timestamp": timestamp(record.time_ms),
+        "version": record.version,
+        "command_id": record.of,
+        "actor": record.actor,
+    }
+    if record.target is not None:
+        stated["by"] = record.command_id
+    for fact in facts:
+        yield _fact_event(fact, stated)
+    if not last:
+        return
+    if record.target is not None:
+        name = "command:undo" if record.command_type == "Undo" else "command:redo"
+        yield CommandEvent(event=name, command_type=record.of_type, **stated)
+    else:
+        yield ExecutedEvent(
+            event="command:executed", command_type=record.command_type, result=record.result, **stated
+        )
+
+
+def _fact_event(fact: Fact, stated: dict[str, Any]) -> RoomEvent:
+    match fact:
+        case NodeCreated():
+            return NodeCreatedEvent(
+                event="node-created",
+                node=NodeView(
+                    fact.node_id, fact.type, fact.parent_id, _name(fact.properties), fact.properties
+                ),
+                index=UNSET if fact.index is None else fact.index,
+                **stated,
+            )
+        case NodeDeleted():
+            return NodeDeletedEvent(event="node-deleted", node_id=fact.node_id, **stated)
+        case NodeLinked():
+            return NodeLinkedEvent(
+                event="node-linked",
+                parent_id=fact.parent_id,
+                child_id=fact.child_id,
+                index=fact.index,
+                **stated,
+            )
+        case NodeUnlinked():
+            return NodeUnlinkedEvent(
+                event="node-unlinked",
+                parent_id=fact.parent_id,
+                child_id=fact.child_id,
+                index=UNSET if fact.index is None else fact.index,
+                **stated,
+            )
+        case PropertyChanged():
+            return PropertyChangedEvent(
+                event="property-changed",
+                node_id=fact.node_id,
+                property_id=fact.property_id,
+                old_value=fact.old,
+                new_value=fact.new,
+                **stated,
+            )
+        case _:
+            assert_never(fact)
+
+
+def _name(properties: dict[str, Any]) -> str:
+    name = properties.get("name", "")
+    return name if isinstance(name, str) else ""
+
+
+def notice(session_id: str, announcement: Announcement) -> list[bytes]:
+    """The packets of what is heard live only."""
+    stated: dict[str, Any] = {
+        "session_id": session_id,
+        "timestamp": timestamp(
+            announcement.record.time_ms if isinstance(announcement, Committed) else announcement.time_ms
+        ),
+    }
+    match announcement:
+        case Committed():
+            raise ValueError("a commit is no notice")
+        case Refused():
+            stated.update(
+                version=announcement.version,
+                command_id=announcement.command_id,
+                command_type=announcement.command_type,
+                actor=announcement.actor,
+            )
+            return [
+                event(CommandEvent(event="command:executing", **stated)),
+                event(FailedEvent(event="command:failed", error=_error(announcement.error), **stated)),
+            ]
+        case Connected() | Disconnected():
+            name = "session:connected" if isinstance(announcement, Connected) else "session:disconnected"
+            return [
+                event(
+                    ConnectedEvent(
+                        event=name,
+                        client_id=announcement.client_id,
+                        actor=announcement.actor,
+                        active_clients=announcement.active_clients,
+                        version=announcement.version,
+                        **stated,
+                    )
+                )
+            ]
+        case Presence():
+            return [
+                event(
+                    PresenceEvent(
+                        event="session:presence",
+                        client_id=announcement.client_id,
+                        actor=announcement.actor,
+                        state=announcement.state,
+                        version=announcement.version,
+                        **stated,
+                    )
+                )
+            ]
+        case Deleted():
+            return [
+                event(
+                    DeletedEvent(
+                        event="session:deleted",
+                        actor=announcement.actor,
+                        version=announcement.version,
+                        **stated,
+                    )
+                )
+            ]
+        case _:
+            assert_never(announcement)
+
+
+# -- answers --
+
+
+def answer(done: Answer) -> dict[str, Any]:
+    """The answer of a command, undo or redo; the same again for a repeat, but for `duplicate`."""
+    record = done.record
+    assert record is not None
+    body: dict[str, Any] = {
+        "success": True,
+        "command_id": record.command_id,
+        "command_type": record.of_type,
+        "version": record.version,
+        "result": record.result,
+        "undo_available": record.undo_available,
+        "redo_available": record.redo_available,
+    }
+    if record.target_id is not None:
+        body["target"] = record.target_id
+    if "node_id" in record.result:
+        body["node_id"] = record.result["node_id"]
+    if done.duplicate:
+        body["duplicate"] = True
+    return body
+
+
+def commit_line(record: CommitRecord) -> dict[str, Any]:
+    """A commit as the history lists it."""
+    line = {
+        "version": record.version,
+        "command_id": record.command_id,
+        "command_type": record.command_type,
+        "actor": record.actor,
+        "timestamp": timestamp(record.time_ms),
+        "summary": record.summary,
+        "undone": record.stands is False,
+    }
+    if record.target_id is not None:
+        line["target"] = record.target_id
+    return line
+
+
+def session_line(record: SessionRecord | Session, active_clients: int) -> dict[str, Any]:
+    """A session as the list shows it."""
+    return {
+        "session_id": record.id,
+        "name": record.name,
+        "created_at": timestamp(record.created_ms),
+        "last_activity": timestamp(record.active_ms),
+        "active_clients": active_clients,
+        "has_project": record.project_id is not None,
+        "version": record.version,
+    }
+
+
+def roots(graph: Graph) -> Generator[None, None, bytes]:
+    """The graph as a JSON array of its roots, children nested; worked out in small steps."""
+    nodes, children = graph.nodes, graph.children
+    pieces = [b"["]
+    # Each level is the ids still to be written; what closes a node follows its children.
+    stack: list[Iterator[str]] = []
+    siblings = children.get(None)
+    if siblings:
+        stack.append(iter(siblings.ids))
+    comma = False
+    while stack:
+        node_id = next(stack[-1], None)
+        if node_id is None:
+            stack.pop()
+            if stack:
+                pieces.append(b"]}")
+            comma = True
+            continue
+        node = nodes[node_id]
+        head = encode(NodeView(node.id, node.type, node.parent_id, node.name, node.properties))
+        if comma:
+            pieces.append(b",")
+        below = children.get(node_id)
+        if below:
+            pieces.append(head[:-2])
+            stack.append(iter(below.ids))
+            comma = False
+        else:
+            pieces.append(head)
+            comma = True
+        yield
+    pieces.append(b"]")
+    return b"".join(pieces)
+
+
+# -- JSON from outside --
+
+_decode = msgspec.json.Decoder().decode
+_DEEPEST = 100  # brackets; more than any rule allows, less than any parser minds
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+def decode(text: str | bytes) -> Any:
+    """JSON from a client. Raises InvalidRequest for what is not JSON, a bare NaN included.
+
+    What is JSON but no value of ours (1e999, a lone surrogate, 1,000 brackets)
+    passes, so that the rules for values can name it.
+    """
+    try:
+        return _decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        pass
+    try:
+        if isinstance(text, bytes):
+            text = text.decode()
+        return json.loads(_flattened(text), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The request is not JSON") from None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _flattened(text: str) -> str:
+    """The text without what is nested too deeply to be of use: no reader needs a deep stack for it."""
+    depth = 0
+    kept = []
+    since = 0
+    for token in _TOKENS.finditer(text):
+        bracket = token.group()
+        if bracket in "[{":
+            depth += 1
+            if depth == _DEEPEST + 1:
+                kept.append(text[since : token.start()])
+        elif bracket in "]}":
+            depth -= 1
+            if depth == _DEEPEST:
+                kept.append("[]")
+                since = token.end()
+    if depth > _DEEPEST:
+        raise ValueError("brackets are left open")
+    kept.append(text[since:])
+    return "".join(kept)
