@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 import sys
 import time
@@ -22,11 +23,12 @@ from .service.writer import Writer
 from .store import templates
 from .store.journal import SQLITE_VERSION, Journal
 from .web.gate import Gate, is_loopback
+from .web.http import Handler
 from .web.outbox import Hall
 from .web.rest import Rest
 from .web.sockets import Sockets
-from .web.websocket import Handler
 
+SPARE_FILES = 200  # for the database, listeners and connections that are no clients yet
 SWEEP_S = 5.0  # between two looks at sessions that nobody uses
 FLUSH_S = 3.0  # that clients have for taking the last events when the server stops
 STOP_S = 2.0  # that requests under way have after that
@@ -49,6 +51,7 @@ class App:
                 " everything. TALUS_INSECURE_LAN=1 allows it"
             )
         self._settings = settings
+        _raise_file_limit(settings.max_clients)
         self._disk = Disk(_journal(settings.database))
         folders = [templates.bundled(), *([settings.templates] if settings.templates else [])]
         known = templates.load(folders, log)
@@ -66,6 +69,7 @@ class App:
             settings.host,
             settings.allowed_hosts,
             settings.cors_origins,
+            lambda: len(self._sockets.eio.sockets) >= settings.max_clients,
         )
         self._servers: list[WSGIServer] = []
         self._sweeping = gevent.spawn(self._sweep)
@@ -113,6 +117,18 @@ def _journal(path: Path) -> Journal:
         return Journal(path)
     except Exception as error:
         raise StartError(f"{path}: {error}") from error
+
+
+def _raise_file_limit(clients: int) -> None:
+    """Each client is an open file, and a polling one may be two."""
+    wanted = 2 * clients + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("%d clients may need %d open files; the system allows %d", clients, wanted, allowed)
 
 
 def _listeners(host: str, port: int) -> list[socket.socket]:

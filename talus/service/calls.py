@@ -25,7 +25,7 @@ from .writer import Call, Create, Execute, Remove, Respond, Turn, Writer
 
 MAX_NAME = 1_000  # characters of a session's name
 
-Version = Annotated[int, msgspec.Meta(ge=0, le=values.MAX_INTEGER)]
+Version = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class ExecuteRequest(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..core.errors import Forbidden, HostNotAllowed, PayloadTooLarge, TalusError
+from ..core.errors import Busy, Forbidden, HostNotAllowed, InvalidRequest, PayloadTooLarge, TalusError
 from . import wire
 from .websocket import MAX_MESSAGE_BYTES
 
@@ -29,7 +29,13 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-_REASONS = {400: "Bad Request", 403: "Forbidden", 413: "Content Too Large", 421: "Misdirected Request"}
+_REASONS = {
+    400: "Bad Request",
+    403: "Forbidden",
+    413: "Content Too Large",
+    421: "Misdirected Request",
+    503: "Service Unavailable",
+}
 
 
 class Gate:
@@ -42,8 +48,10 @@ class Gate:
         bound: str,
         allowed_hosts: frozenset[str],
         cors_origins: frozenset[str],
+        full: Callable[[], bool],
     ) -> None:
-        """bound: the host that the server listens on, as it was named in the settings."""
+        """bound: the host that the server listens on, as the settings name it. full: no more clients."""
+        self._full = full
         self._rest = rest
         self._sockets = sockets
         self._hosts = allowed_hosts | {bound.lower(), "localhost"}
@@ -75,11 +83,19 @@ class Gate:
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and not self._admits(origin, environ):
             return Forbidden("Pages of this origin are not answered")
-        limit = MAX_MESSAGE_BYTES if environ["PATH_INFO"] == SOCKET_PATH else MAX_BODY_BYTES
         length = environ.get("CONTENT_LENGTH") or "0"
-        if not length.isdigit() or int(length) > limit:
+        if not length.isdigit():
+            return InvalidRequest("Content-Length: a number of bytes is expected")
+        limit = self.body_limit(environ)
+        if int(length) > limit:
             return PayloadTooLarge(f"A body here has at most {limit} bytes")
+        if environ["PATH_INFO"] == SOCKET_PATH and _is_new(environ) and self._full():
+            return Busy("The server has as many clients as it takes")
         return None
+
+    def body_limit(self, environ: Environ) -> int:
+        """How many bytes a request's body may have."""
+        return MAX_MESSAGE_BYTES if environ["PATH_INFO"] == SOCKET_PATH else MAX_BODY_BYTES
 
     def upgrades(self, environ: Environ) -> bool:
         """Whether a WebSocket may be opened: `refusal` and the path say so."""
@@ -110,8 +126,6 @@ class Gate:
         origin = environ.get("HTTP_ORIGIN")
         if origin and not isinstance(error, Forbidden | HostNotAllowed):
             headers += _cors(origin)
-        if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
-            headers.append(("Connection", "close"))  # the body is left unread
         start_response(f"{status} {_REASONS[status]}", headers)
         return [body]
 
@@ -141,6 +155,11 @@ def _hostname(host: str) -> str | None:
     if not host or parts.netloc != host or "@" in host:
         return None
     return parts.hostname
+
+
+def _is_new(environ: Environ) -> bool:
+    """Whether a Socket.IO request opens a connection; later ones carry its `sid`."""
+    return "sid=" not in environ.get("QUERY_STRING", "")
 
 
 def _cors(origin: str | None) -> list[tuple[str, str]]:

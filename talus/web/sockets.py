@@ -16,7 +16,6 @@ import re
 from base64 import b64decode
 from collections.abc import Callable
 from functools import partial
-from io import BytesIO
 from time import monotonic
 from typing import Any
 
@@ -94,7 +93,7 @@ class _Engine(engineio.Server):
 
     def handle_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         if environ["REQUEST_METHOD"] == "POST":
-            body = environ["wsgi.input"].read()
+            body = environ["wsgi.input"].getvalue()
             if not _well_formed(body):
                 query = environ.get("QUERY_STRING", "")
                 sid = re.search(r"(?:^|&)sid=([^&]+)", query)
@@ -103,8 +102,6 @@ class _Engine(engineio.Server):
                 refusal = wire.encode(wire.error_body(InvalidRequest("A malformed packet")))
                 start_response("400 Bad Request", [("Content-Type", "application/json")])
                 return [refusal]
-            environ["wsgi.input"] = BytesIO(body)
-            environ["CONTENT_LENGTH"] = str(len(body))
         return super().handle_request(environ, start_response)
 
 
@@ -289,7 +286,7 @@ class Sockets(socketio.Server):
         if parsed is None:
             raise InvalidRequest("A malformed packet")
         kind, namespace = int(parsed[1]), parsed[3] or "/"
-        if kind == _CONNECT and client is None:
+        if kind == _CONNECT and (client is None or namespace != "/"):
             auth = wire.decode(parsed[5]) if parsed[5] else None
             self._handle_connect(eio_sid, namespace, auth)
         elif client is None or namespace != "/" or kind in (_CONNECT, _CONNECT_ERROR):

@@ -9,7 +9,6 @@ Measured reasons: docs/decisions/0006 and docs/protocol.md, "Limits".
 
 from __future__ import annotations
 
-import logging
 import socket
 import struct
 from contextlib import suppress
@@ -17,7 +16,6 @@ from typing import Any
 
 import gevent
 from gevent.lock import RLock
-from geventwebsocket import handler
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import WebSocket as _WebSocket
 
@@ -28,8 +26,6 @@ READ_BYTES = 64 * 1024
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _PROTOCOL_ERROR, _BAD_TEXT, _TOO_LARGE = 1002, 1007, 1009
-
-log = logging.getLogger(__name__)
 
 
 class Frames(bytes):
@@ -189,27 +185,3 @@ def _unmasked(data: bytearray, mask: bytearray) -> bytearray:
     whole = bytes(mask) * (size // 4 + 1)
     mixed = int.from_bytes(data, "little") ^ int.from_bytes(whole[:size], "little")
     return bytearray(mixed.to_bytes(size, "little"))
-
-
-# The handler looks its WebSocket class up in its own module.
-handler.WebSocket = WebSocket
-
-
-class Handler(handler.WebSocketHandler):
-    """pywsgi's handler with WebSocket upgrades, and with Nagle's delay off."""
-
-    def handle(self) -> None:
-        # With Nagle on, a keep-alive answer waits 40 ms for the peer's delayed ACK.
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        super().handle()
-
-    def upgrade_websocket(self) -> Any:
-        # The base class would answer 101 before the application is asked; what
-        # the gate refuses goes on to it as a plain request, and gets its answer.
-        if self.application.upgrades(self.environ):
-            return super().upgrade_websocket()
-        return None
-
-    def log_request(self) -> None:
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s %s %s", self.command, self.environ.get("PATH_INFO"), self.status)
