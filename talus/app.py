@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import gevent
 from gevent.pywsgi import LoggingLogAdapter, WSGIServer
@@ -61,10 +62,10 @@ class App:
         replay = Replay(self._disk, settings.replay_limit)
         rooms = Rooms(hall.publish, now_ms)
         calls = Calls(self._disk, self._sessions, self._writer, known)
-        rest = Rest(self._sessions, calls, replay, lambda: self._writer.failing, __version__)
+        self._rest = Rest(self._sessions, calls, replay, lambda: self._writer.failing, __version__)
         self._sockets = Sockets(hall, self._sessions, calls, rooms, replay, settings.outbox_bytes)
         self._gate = Gate(
-            rest.app,
+            self._rest.app,
             self._sockets.handle_request,
             settings.host,
             settings.allowed_hosts,
@@ -82,6 +83,12 @@ class App:
             )
             server.start()
             self._servers.append(server)
+
+    @property
+    def routes(self) -> list[Any]:
+        """Bottle's routes: what REST answers."""
+        routes: list[Any] = self._rest.app.routes
+        return routes
 
     @property
     def url(self) -> str:

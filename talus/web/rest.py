@@ -62,7 +62,8 @@ class Rest:
         self._version = version
         self._encoded: WeakKeyDictionary[Session, tuple[int, bytes]] = WeakKeyDictionary()
         self._encoding: WeakKeyDictionary[Session, RLock] = WeakKeyDictionary()
-        self.app = bottle.Bottle(autojson=False)
+        self.app = bottle.Bottle()
+        self.app.config["json.enable"] = False  # `_Answers` does that, for refusals too
         self.app.install(_Answers())
         self.app.default_error_handler = _framework_error
         routes: list[tuple[str, str, Callable[..., Any]]] = [

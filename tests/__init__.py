@@ -1,0 +1,1 @@
+"""Tests meet the real thing: a server process, a database file, stock clients."""
