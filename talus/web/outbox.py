@@ -98,7 +98,7 @@ class Channel:
         self.version = version
         self.subscribers: dict[Outbox, Feed | None] = {}  # None: live
         self._read = read
-        self._tail: deque[tuple[int, Chunk]] = deque()
+        self._tail: deque[tuple[int, list[bytes], Chunk]] = deque()  # version, notice before, facts
         self._tail_bytes = 0
         self._slices: dict[tuple[int, int, bool], tuple[Chunk, int, int]] = {}
 
@@ -135,13 +135,13 @@ class Channel:
                     own.clear()
                     break
         if own:
-            if record.target is None:
-                texts.append(wire.executing(self.session_id, record))
+            before = [] if record.target else [wire.executing(self.session_id, record)]
+            texts.extend(before)
             texts.extend(own)
-            self._tail.append((record.version, Chunk(own)))
+            self._tail.append((record.version, before, Chunk(own)))
             self._tail_bytes += size
             while self._tail_bytes > TAIL_BYTES:
-                self._tail_bytes -= self._tail.popleft()[1].size
+                self._tail_bytes -= self._tail.popleft()[2].size
         else:
             # Told slice by slice, each encoded once, to those who are live as well.
             self._send(texts)
@@ -189,20 +189,28 @@ class Channel:
 
     def subscribe(self, outbox: Outbox, since: int | None) -> None:
         """Live from here, or from `since` by way of the journal."""
-        self.unsubscribe(outbox)
-        self.subscribers[outbox] = None if since is None else Feed(since, self.version)
+        feed = None if since is None else Feed(since, self.version)
+        self.unsubscribe(outbox, feed)
+        self.subscribers[outbox] = feed
         outbox.channels[self.session_id] = self
         outbox.wake()
 
-    def unsubscribe(self, outbox: Outbox) -> None:
-        """Nothing of this session from here on; a commit that is half told is told to its end."""
+    def unsubscribe(self, outbox: Outbox, instead: Feed | None = None) -> None:
+        """Nothing of this session from here on; a commit that is half told is told to its end.
+
+        instead: the feed that now has to tell what acknowledgements are waiting for.
+        """
         feed = self.subscribers.pop(outbox, None)
         outbox.channels.pop(self.session_id, None)
-        if feed is not None:
-            feed.over = True
+        if feed is None:
+            return
+        feed.over = True
+        if instead is not None:
+            instead.acknowledgements = feed.acknowledgements
+        else:
             for _, text in feed.acknowledgements:
                 outbox.answer(text)
-            feed.acknowledgements.clear()
+        feed.acknowledgements = deque()
 
     def close(self) -> None:
         """The session is gone: nobody hears of it any more."""
@@ -242,12 +250,14 @@ class Channel:
             return []
         said: list[Chunk] = []
         size = 0
-        for version, chunk in islice(tail, feed.version + 1 - tail[0][0], None):
+        for version, before, chunk in islice(tail, feed.version + 1 - tail[0][0], None):
             if size >= SLICE_BYTES:
                 break
             size += chunk.size
-            late = version > feed.told
-            said.append(chunk if late else Chunk([wire.replayed(text) for text in chunk.texts]))
+            if version > feed.told:
+                said += [Chunk(before), chunk]
+            else:
+                said.append(Chunk([wire.replayed(text) for text in chunk.texts]))
             feed.version = version
         return said
 

@@ -395,8 +395,8 @@ class Sockets(socketio.Server):
         session_id = session_id_of(payload)
         answer = wire.Left(session_id, client.id)
         session = client.sessions.pop(session_id, None)
-        self._hall.leave(client.outbox, session_id)
         client.outbox.answer(wire.packet("left", answer))
+        self._hall.leave(client.outbox, session_id)
         if session is not None:
             self._rooms.leave(session, client.id)
         return wire.builtins(answer)
