@@ -21,7 +21,7 @@ MAX_BATCH = 10_000  # commands; their `result` then stays under 1 MB
 Index = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class CreateNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CreateNode(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """`name` wins over `properties.name`; `node_id` is filled in by `parse` where the client gave none."""
 
     blueprint_type_id: str
@@ -32,11 +32,11 @@ class CreateNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node_id: str = ""
 
 
-class DeleteNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DeleteNode(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     node_id: str
 
 
-class UpdateProperty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class UpdateProperty(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """`new_value` is another name for `value`; exactly one is given, and None unsets."""
 
     node_id: str
@@ -49,18 +49,18 @@ class UpdateProperty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.new_value if self.value is UNSET else self.value
 
 
-class LinkNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LinkNode(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     parent_id: str
     child_id: str
     index: Index | None = None
 
 
-class UnlinkNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class UnlinkNode(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     parent_id: str
     child_id: str
 
 
-class MoveNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MoveNode(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """`parent_id` None: to the roots."""
 
     node_id: str
@@ -68,7 +68,7 @@ class MoveNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     index: Index | None = None
 
 
-class Batch(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct, frozen=True, gc=False):
     """All or nothing, one version; `decide` works through it in order."""
 
     commands: tuple[Command, ...]
@@ -77,12 +77,12 @@ class Batch(msgspec.Struct, frozen=True):
 Command = CreateNode | DeleteNode | UpdateProperty | LinkNode | UnlinkNode | MoveNode | Batch
 
 
-class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Entry(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     command_type: str
     data: dict[str, Any]
 
 
-class _Entries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Entries(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     commands: list[Any]
 
 

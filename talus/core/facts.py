@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 
-class NodeCreated(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag="c"):
+class NodeCreated(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="fact", tag="c"):
     """A root (`key` and `index` say where), or a child-to-be of `parent_id` (a NodeLinked follows)."""
 
     node_id: str
@@ -26,7 +26,7 @@ class NodeCreated(msgspec.Struct, frozen=True, array_like=True, tag_field="fact"
     index: int | None = None
 
 
-class NodeDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag="d"):
+class NodeDeleted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="fact", tag="d"):
     """`parent_id` is the parent that it had; `key` is its place if it was a root."""
 
     node_id: str
@@ -36,7 +36,7 @@ class NodeDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="fact"
     key: str | None = None
 
 
-class NodeLinked(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag="l"):
+class NodeLinked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="fact", tag="l"):
     """`parent_id` None: a place among the roots. `root_key`: the root's place that it gave up."""
 
     parent_id: str | None
@@ -46,7 +46,7 @@ class NodeLinked(msgspec.Struct, frozen=True, array_like=True, tag_field="fact",
     root_key: str | None = None
 
 
-class NodeUnlinked(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag="u"):
+class NodeUnlinked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="fact", tag="u"):
     """`key`: the place given up. `root_key` and `index`: its new place, where it becomes a root."""
 
     parent_id: str
@@ -56,7 +56,7 @@ class NodeUnlinked(msgspec.Struct, frozen=True, array_like=True, tag_field="fact
     index: int | None = None
 
 
-class PropertyChanged(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag="p"):
+class PropertyChanged(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="fact", tag="p"):
     """None stands for unset, before and after."""
 
     node_id: str

@@ -20,7 +20,7 @@ from .values import member_size
 _encode = msgspec.json.Encoder().encode
 
 
-class Node(msgspec.Struct, frozen=True):
+class Node(msgspec.Struct, frozen=True, gc=False):
     """A node; `key` is its place under `parent_id`, or among the roots when that is None.
 
     `size` is that of the properties as compact JSON, in bytes.

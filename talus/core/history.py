@@ -25,6 +25,7 @@ from .facts import (
     node_of,
 )
 from .graph import Graph, changed, size_of
+from .records import Later
 
 
 class Blocked(Exception):
@@ -72,6 +73,12 @@ def conflicts(mine: dict[str, Touch], later: dict[str, Touch]) -> bool:
         if touch.existence or touch.place or own.existence or own.properties & touch.properties:
             return True
     return False
+
+
+def in_the_way(facts: list[Fact], later: Iterable[Later]) -> list[str]:
+    """The ids of the later commands that keep `facts` from being taken back."""
+    mine = touches(facts)
+    return [commit.command_id for commit in later if conflicts(mine, touches(commit.facts))]
 
 
 def reverse(graph: Graph, facts: list[Fact]) -> Generator[Fact, None, None]:

@@ -17,10 +17,11 @@ def describe(graph: Graph, command: Command, facts: list[Fact]) -> str:
         case CreateNode():
             return f"Created {command.blueprint_type_id} {_name(graph, command.node_id)}"
         case DeleteNode():
-            gone = [fact for fact in facts if isinstance(fact, NodeDeleted)]
-            name = gone[-1].properties.get("name")
-            below = f" and {len(gone) - 1} below it" if len(gone) > 1 else ""
-            return f"Deleted {gone[-1].type} {_quoted(name)}{below}"
+            top = facts[-1]  # each node below it has two facts before this one
+            assert isinstance(top, NodeDeleted)
+            count = (len(facts) - 1) // 2
+            below = f" and {count} below it" if count else ""
+            return f"Deleted {top.type} {_quoted(top.properties.get('name'))}{below}"
         case UpdateProperty():
             verb = "Cleared" if command.wanted is None else "Set"
             return f"{verb} {command.property_id} of {_name(graph, command.node_id)}"

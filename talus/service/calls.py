@@ -8,7 +8,7 @@ pacing a huge batch), so one client's calls keep their order.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -105,7 +105,7 @@ class Calls:
         request: ExecuteRequest = convert(payload, ExecuteRequest)
         command_id, chosen = _command_id(request.command_id)
         command = paced(commands.parse(request.command_type, request.data, new_id))
-        digest = _digest([request.command_type, request.data])
+        digest = paced(_digest(request.command_type, request.data))
         job = Execute(session, actor, respond, command_id, chosen, digest, request.expected_version)
         job.command_type, job.command = request.command_type, command
         job.weight += weight
@@ -117,7 +117,7 @@ class Calls:
         request: TurnRequest = convert(payload, TurnRequest)
         command_id, chosen = _command_id(request.command_id)
         own = request.scope == "actor"
-        digest = _digest([kind, own])
+        digest = paced(_digest(kind, {"own": own}))
         job = Turn(session, actor, respond, command_id, chosen, digest, request.expected_version)
         job.kind, job.own = kind, own
         self._submit(job)
@@ -138,7 +138,7 @@ class Calls:
         name = _name(request.project_name, "project_name")
         session = self._sessions.new(new_id(), name, request.template_id, new_id())
         root = CreateNode(template.node_types[0].id, name=name, node_id=new_id())
-        job = Create(session, actor, respond, new_id(), False, _digest(["project", name]), None)
+        job = Create(session, actor, respond, new_id(), False, b"", None)
         job.command = root
         self._submit(job)
 
@@ -182,12 +182,17 @@ def _command_id(chosen: str | None) -> tuple[str, bool]:
     return chosen, True
 
 
-def _digest(asked: list[Any]) -> bytes:
+def _digest(asked: str, data: dict[str, Any]) -> Generator[None, None, bytes]:
     """What a repeat is compared by: the same for the same JSON, whatever the order of its keys."""
+    chain = hashlib.sha256(asked.encode())
+    entries = data.get("commands")
     try:
-        return hashlib.sha256(msgspec.json.encode(asked, order="sorted")).digest()
+        for entry in entries if asked == "Batch" and isinstance(entries, list) else [data]:
+            chain.update(msgspec.json.encode(entry, order="sorted"))
+            yield
     except UnicodeEncodeError:
         return b""  # lone surrogates: the graph refuses it, and a refusal leaves no trace
+    return chain.digest()
 
 
 def _name(name: str, field: str) -> str:

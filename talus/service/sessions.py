@@ -19,7 +19,7 @@ from ..core.graph import Graph, Node, rebuild
 from ..core.records import SessionRecord
 from ..core.template import Template
 from .disk import Disk
-from .pace import paced
+from .pace import Pace, paced
 from .presence import Member
 
 LOAD_NODES = 1_000  # read in one slice
@@ -77,9 +77,12 @@ class Session:
         return len(self._ahead)
 
     def take_back(self, mark: int = 0) -> None:
-        """Undo what was applied since `mark`, exactly."""
+        """Undo what was applied since `mark`, exactly; others run meanwhile."""
+        pace = Pace()
         while len(self._ahead) > mark:
-            self.graph.apply(invert(self._ahead.pop()))
+            self.graph.apply(invert(self._ahead[-1]))
+            self._ahead.pop()
+            pace.breathe()
 
     def settle(self) -> None:
         """The batch is over: what is in the graph now is what is committed."""

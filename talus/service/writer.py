@@ -37,13 +37,13 @@ from ..core.errors import (
     UndoConflict,
     VersionConflict,
 )
-from ..core.facts import Fact, node_of
+from ..core.facts import Fact
 from ..core.records import CommitRecord, Plan, SessionRecord
 from ..core.summary import describe
 from ..store.changes import Change, NewCommit, NewSession, NewState, Removal
 from .announce import Announcement, Committed, Deleted, Publish, Refused
 from .disk import Disk
-from .pace import Pace
+from .pace import TURN_S, Pace
 from .sessions import Session, Sessions
 
 MAX_QUEUE = 20_000  # jobs; past that the answer is BUSY
@@ -142,7 +142,6 @@ class _Draft:
         self.commits: list[NewCommit] = []
         self.store = False  # the session gets its row with this batch
         self.remove = False
-        self.applied: list[Fact] = []
 
 
 class Writer:
@@ -280,7 +279,7 @@ class Writer:
         self._answer(answers)
         if self._disk.journal.wal_bytes >= CHECKPOINT_BYTES:
             self._checkpoint()
-        gevent.sleep(0)
+        gevent.sleep(TURN_S)
 
     def _recorded(self, batch: list[Job]) -> dict[tuple[int, str], CommitRecord]:
         """The commits that carry a command_id which a client chose."""
@@ -345,14 +344,9 @@ class Writer:
         actor = job.actor if job.own else None
         plan: Plan | None = None
         if session.stored:
-            journal = self._disk.journal
-            plan = self._disk.read(journal.plan, session.no, job.kind, actor, session.floor)
+            plan, in_the_way = self._disk.read(self._plan, session, job.kind, actor)
         if plan is None:
             raise NothingToUndo() if job.kind == "Undo" else NothingToRedo()
-        mine = history.touches(plan.facts)
-        in_the_way = [
-            later.command_id for later in plan.later if history.conflicts(mine, history.touches(later.facts))
-        ]
         if in_the_way:
             raise UndoConflict(details={"commands": in_the_way[:MAX_NAMED]})
         mark = session.ahead
@@ -369,6 +363,11 @@ class Writer:
             draft.undo_available, draft.redo_available = True, plan.more
         summary = f"{'Undid' if job.kind == 'Undo' else 'Redid'}: {plan.target.summary}"
         return self._commit(job, draft, job.kind, facts, {}, summary, plan.target)
+
+    def _plan(self, session: Session, kind: str, actor: str | None) -> tuple[Plan | None, list[str]]:
+        """What to take back, and who is in the way; on a reading thread, for it may be large."""
+        plan = self._disk.journal.plan(session.no, kind, actor, session.floor)
+        return plan, history.in_the_way(plan.facts, plan.later) if plan else []
 
     def _remove(self, job: Remove, draft: _Draft) -> Answer:
         session = job.session
@@ -424,7 +423,6 @@ class Writer:
         turned = (target.version, command_type == "Redo") if target else None
         draft.commits.append(NewCommit(job.session.no, record, facts, turned))
         draft.announcements.append(Committed(record, facts))
-        draft.applied.extend(facts)
         return Answer(job.session, record)
 
     def _conclude(self, draft: _Draft) -> None:
@@ -497,19 +495,8 @@ def _changes(drafts: dict[int, _Draft]) -> list[Change]:
             )
         if draft.commits:
             changes.extend(draft.commits)
-            nodes = session.graph.nodes
-            touched = dict.fromkeys(map(node_of, draft.applied))
-            changes.append(
-                NewState(
-                    session.no,
-                    draft.version,
-                    draft.commits[-1].record.time_ms,
-                    len(nodes),
-                    draft.facts,
-                    [nodes[node_id] for node_id in touched if node_id in nodes],
-                    [node_id for node_id in touched if node_id not in nodes],
-                )
-            )
+            active_ms = draft.commits[-1].record.time_ms
+            changes.append(NewState(session.no, draft.version, active_ms, draft.facts, session.graph.nodes))
         if draft.remove:
             changes.append(Removal(session.no))
     return changes

@@ -23,15 +23,17 @@ class NewCommit(msgspec.Struct, frozen=True):
 
 
 class NewState(msgspec.Struct, frozen=True):
-    """Where a session stands after the commits before: its rows and counters."""
+    """Where a session stands after the commits before it in the transaction.
+
+    graph: the nodes as they are now, by id; those that the commits touched are written.
+    It must not change until the transaction is over.
+    """
 
     session_no: int
     version: int
     active_ms: int
-    nodes: int
     facts: int
-    put: list[Node]
-    drop: list[str]
+    graph: dict[str, Node]
 
 
 class Removal(msgspec.Struct, frozen=True):

@@ -109,6 +109,7 @@ class Journal:
         StorageUncertain (an fsync failed: nobody knows before a restart).
         """
         heads: dict[int, bytes] = {}
+        all_touched: dict[int, dict[str, None]] = {}  # by session
         with _codes():
             self._sql.execute("BEGIN IMMEDIATE")
             try:
@@ -117,9 +118,10 @@ class Journal:
                         case NewSession():
                             self._add_session(change.record)
                         case NewCommit():
-                            self._add_commit(change, heads)
+                            touched = self._add_commit(change, heads)
+                            all_touched.setdefault(change.session_no, {}).update(touched)
                         case NewState():
-                            self._set_state(change)
+                            self._set_state(change, all_touched.pop(change.session_no, {}))
                         case Removal():
                             self._sql.execute(
                                 "UPDATE session SET removed = 1, project_id = NULL, name = '' WHERE no = ?",
@@ -143,7 +145,8 @@ class Journal:
             (*msgspec.structs.astuple(record), b""),
         )
 
-    def _add_commit(self, change: NewCommit, heads: dict[int, bytes]) -> None:
+    def _add_commit(self, change: NewCommit, heads: dict[int, bytes]) -> dict[str, None]:
+        """Write a commit; the ids of the nodes that it touched."""
         no, record = change.session_no, change.record
         parts = list(_parts(change.facts))
         chain = hashlib.sha256(heads.get(no) or self._head(no))
@@ -196,9 +199,9 @@ class Journal:
             "INSERT INTO fact VALUES (?,?,?,?)",
             [(no, record.version, at, body) for at, body in enumerate(parts)],
         )
+        touched = dict.fromkeys(map(node_of, change.facts))
         self._sql.executemany(
-            "INSERT OR IGNORE INTO touch VALUES (?,?,?)",
-            [(no, node_of(fact), record.version) for fact in change.facts],
+            "INSERT INTO touch VALUES (?,?,?)", ((no, node_id, record.version) for node_id in touched)
         )
         if change.turned:
             target, stands = change.turned
@@ -206,6 +209,7 @@ class Journal:
                 "UPDATE commits SET stands = ?, turned_at = ? WHERE session_no = ? AND version = ?",
                 (stands, record.version, no, target),
             )
+        return touched
 
     def _head(self, no: int) -> bytes:
         head = self._heads.get(no)
@@ -214,24 +218,24 @@ class Journal:
             head = row[0] if row else b""
         return head
 
-    def _set_state(self, state: NewState) -> None:
-        no = state.session_no
+    def _set_state(self, state: NewState, touched: dict[str, None]) -> None:
+        no, graph = state.session_no, state.graph
         self._sql.execute(
             "UPDATE session SET version = ?, active_ms = ?, nodes = ?, facts = ? WHERE no = ?",
-            (state.version, state.active_ms, state.nodes, state.facts, no),
+            (state.version, state.active_ms, len(graph), state.facts, no),
         )
-        if state.drop:
-            self._sql.executemany(
-                "DELETE FROM node WHERE session_no = ? AND id = ?", [(no, id) for id in state.drop]
-            )
-        if state.put:
-            self._sql.executemany(
-                "INSERT OR REPLACE INTO node VALUES (?,?,?,?,?,?)",
-                [
-                    (no, node.id, node.type, node.parent_id, node.key, _encode(node.properties).decode())
-                    for node in state.put
-                ],
-            )
+        self._sql.executemany(
+            "DELETE FROM node WHERE session_no = ? AND id = ?",
+            ((no, node_id) for node_id in touched if node_id not in graph),
+        )
+        self._sql.executemany(
+            "INSERT OR REPLACE INTO node VALUES (?,?,?,?,?,?)",
+            (
+                (no, node.id, node.type, node.parent_id, node.key, _encode(node.properties).decode())
+                for node in map(graph.get, touched)
+                if node is not None
+            ),
+        )
 
     def purge(self) -> bool:
         """Take a slice of a removed session's rows away; False when there is nothing left to take."""

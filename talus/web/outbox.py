@@ -13,6 +13,7 @@ of its own. Why so, and what of engineio this leans on: docs/decisions/0006.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -23,6 +24,7 @@ from gevent.event import Event
 from gevent.lock import RLock
 from gevent.queue import Empty
 
+from ..core.errors import StorageFailed, TalusError
 from ..core.records import Part
 from ..service.announce import Announcement, Committed, Deleted, Presence, Refused
 from ..service.replay import MAX_PART
@@ -36,6 +38,8 @@ CHUNK_FACTS = 2_000
 TAIL_BYTES = 1_000_000  # of recent commits kept for those who catch up
 DEFERRED = 10_000  # notices kept for a client that is being fed
 KEPT_SLICES = 16  # of the journal, encoded, for feeds at the same place
+
+log = logging.getLogger(__name__)
 
 ReadParts = Callable[[int, int], list[Part]]
 
@@ -269,7 +273,10 @@ class Channel:
         if kept is None:
             texts: list[bytes] = []
             version, part = feed.version, feed.part
-            for piece in self._read(version, part):
+            pieces = self._read(version, part)
+            if not pieces:
+                raise StorageFailed("the journal has no more of this session")
+            for piece in pieces:
                 record = piece.commit
                 late = record.version > feed.told
                 if replay and late:
@@ -300,6 +307,7 @@ class Outbox:
         self.limit = limit
         self.channels: dict[str, Channel] = {}
         self.polls: Callable[[], bool] = lambda: True
+        self.cut: Callable[[], None] = lambda: None  # ends the connection
         self.stalled_since_s: float | None = None  # used by who watches polling clients
         self._urgent: deque[bytes] = deque()  # Engine.IO's own packets pass everything
         self._queue: deque[Chunk] = deque()
@@ -375,7 +383,15 @@ class Outbox:
     def _take(self) -> _Slice | None:
         texts = list(self._urgent)
         self._urgent.clear()
-        chunks = [] if self._rest else self._next()
+        try:
+            chunks = [] if self._rest else self._next()
+        except TalusError as error:
+            # The journal cannot be read, or the session was deleted in the middle of a
+            # commit: what this client holds is no whole version. It has to come back.
+            log.warning("a client is cut off: %s", error.message)
+            self._closed = True
+            self.cut()
+            return None
         if self.polls():
             self._rest.extend(text for chunk in chunks for text in chunk.texts)
             size = 0

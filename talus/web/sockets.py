@@ -211,6 +211,7 @@ class Sockets(socketio.Server):
     def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         socket = self.eio.sockets[eio_sid]
         socket.queue.polls = lambda: not socket.upgraded
+        socket.queue.cut = partial(self._cut, socket)
         super()._handle_eio_connect(eio_sid, environ)
 
     def _connected(self, client_id: str, environ: dict[str, Any], auth: Any) -> None:
@@ -246,8 +247,12 @@ class Sockets(socketio.Server):
                 elif outbox.stalled_since_s is None:
                     outbox.stalled_since_s = now
                 elif now - outbox.stalled_since_s > STALL_S:
-                    socket.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
-                    self.eio.sockets.pop(socket.sid, None)
+                    self._cut(socket)
+
+    def _cut(self, socket: Any) -> None:
+        """End a connection without waiting for its client."""
+        socket.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
+        self.eio.sockets.pop(socket.sid, None)
 
     def flushed(self) -> bool:
         """Whether every client that takes what it is given has taken everything."""

@@ -19,6 +19,8 @@ from gevent.lock import RLock
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import WebSocket as _WebSocket
 
+from ..service.pace import TURN_S
+
 MAX_MESSAGE_BYTES = 1_000_000
 STALL_S = 10.0  # a client that takes nothing for so long while something waits is cut
 WRITE_BYTES = 256 * 1024  # handed to the kernel at once; pings pass between slices
@@ -121,7 +123,7 @@ class WebSocket(_WebSocket):
                 raise EOFError
             data += piece
             if len(data) < size:
-                gevent.sleep(0)  # a large message comes in; others have small ones
+                gevent.sleep(TURN_S)  # a large message comes in; others have small ones
         return data
 
     def _answer_close(self, payload: bytearray) -> None:

@@ -290,3 +290,17 @@ def test_slices_that_several_feeds_ask_for_are_encoded_once() -> None:
             pass
     assert len(reads) == len(set(reads))
     assert (0, MAX_PART) in reads
+
+
+def test_a_feed_whose_journal_is_gone_ends_the_connection() -> None:
+    """Given a commit that is half told, when the journal cannot be read on, then the connection ends: the
+    client holds no whole version, and comes back."""
+    hall, journal = Hall(), Journal()
+    journal.add(30)
+    reader = Reader(hall, journal, "late", polls=False)
+    reader.join(0)
+    assert reader.take()  # joined
+    assert reader.take()
+    assert reader.inside
+    journal.commits.clear()
+    assert reader.outbox.get(timeout=0) is None
