@@ -37,6 +37,7 @@ from ..core.errors import (
 )
 from ..service.access import actor_of
 from ..service.calls import Calls, JoinRequest, PresenceRequest, convert, session_id_of
+from ..service.pace import Pace
 from ..service.presence import Rooms
 from ..service.replay import Replay
 from ..service.sessions import Session, Sessions
@@ -49,7 +50,7 @@ PING_INTERVAL_S = 25
 PING_TIMEOUT_S = 20
 MAX_SESSIONS = 64  # that one client may be in
 MAX_IN_FLIGHT = 256  # commands of one client that are queued; its next one waits
-MAX_POSTED = 256  # packets in one POST of a polling client
+MAX_POSTED = 10_000  # packets in one POST of a polling client, which sends all that it has at once
 
 # A Socket.IO packet: type, attachments, namespace, number, JSON.
 _PACKET = re.compile(r"([0-6])(?:(\d{1,9})-)?(?:(/[^,]*)(?:,|$))?(\d{1,15})?(.*)", re.DOTALL)
@@ -134,6 +135,7 @@ class Client:
         self.sessions: dict[str, Session] = {}
         self.gone = False
         self.attachments = 0  # binary frames to swallow after a binary packet
+        self.pace = Pace()  # a burst of calls is work like any other
         self._in_flight = 0
         self._fewer = Event()
 
@@ -307,6 +309,7 @@ class Sockets(socketio.Server):
                 raise InvalidRequest("A malformed packet")
             number = int(parsed[4]) if parsed[4] else None
             self._call(client, said[0], said[1] if len(said) > 1 else None, number, len(data))
+            client.pace.breathe()
 
     def _call(self, client: Client, name: str, payload: Any, number: int | None, size: int) -> None:
         """One call of a client, answered by an acknowledgement where it asked for one."""
