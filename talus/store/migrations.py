@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import peewee
 
@@ -32,14 +33,23 @@ def _first(database: peewee.SqliteDatabase) -> None:
 STEPS: tuple[Callable[[peewee.SqliteDatabase], None], ...] = (_first,)
 
 
-def migrate(database: peewee.SqliteDatabase) -> None:
-    """Bring the file to today's schema. Raises SchemaError for a foreign or a newer file."""
-    done = database.pragma("user_version")
-    owner = database.pragma("application_id")
-    if owner != APPLICATION_ID and (owner or done or database.get_tables()):
-        raise SchemaError("this is not a talus database")
+def check(path: Path) -> None:
+    """Raises SchemaError for a foreign or a newer file, and leaves it as it was."""
+    if not path.exists():
+        return
+    database = peewee.SqliteDatabase(path.absolute().as_uri() + "?mode=ro", uri=True)
+    with database:
+        done = database.pragma("user_version")
+        owner = database.pragma("application_id")
+        if owner != APPLICATION_ID and (owner or done or database.get_tables()):
+            raise SchemaError("this is not a talus database")
     if done > len(STEPS):
         raise SchemaError(f"a newer talus wrote this database (schema {done}; this one knows {len(STEPS)})")
+
+
+def migrate(database: peewee.SqliteDatabase) -> None:
+    """Bring a file that passed `check` to today's schema."""
+    done = database.pragma("user_version")
     for number, step in enumerate(STEPS[done:], start=done + 1):
         with database.atomic("IMMEDIATE"):
             step(database)
