@@ -31,8 +31,11 @@ from .web.sockets import Sockets
 
 SPARE_FILES = 200  # for the database, listeners and connections that are no clients yet
 SWEEP_S = 5.0  # between two looks at sessions that nobody uses
-FLUSH_S = 3.0  # that clients have for taking the last events when the server stops
-STOP_S = 2.0  # that requests under way have after that
+STOP_S = 9.0  # from the signal to the end, at most; of that:
+DRAIN_S = 3.0  # for commands that are queued; those left then hear SHUTTING_DOWN
+WRITER_S = 6.0  # with a disk that makes us wait
+FLUSH_S = 2.0  # for clients to take the last events
+LAST_S = 0.5  # for requests under way, after that, on each address
 BACKLOG = 1024  # connections that wait to be accepted: a thousand clients come back at once
 
 log = logging.getLogger("talus")
@@ -82,6 +85,7 @@ class App:
                 listener, self._gate, log=None, error_log=LoggingLogAdapter(log), handler_class=Handler
             )
             server.start()
+            self._gate.answer_for(listener.getsockname()[0])
             self._servers.append(server)
 
     @property
@@ -98,14 +102,15 @@ class App:
 
     def stop(self) -> None:
         """Finish what is queued, answer and announce it, say goodbye, and leave one whole file."""
+        until_s = time.monotonic() + STOP_S
         self._sweeping.kill()
-        self._writer.close()
-        with gevent.Timeout(FLUSH_S, False):
+        self._writer.close(DRAIN_S, WRITER_S)
+        with gevent.Timeout(min(FLUSH_S, until_s - time.monotonic()), False):
             while not self._sockets.flushed():
                 gevent.sleep(0.01)
         self._sockets.close()
         for server in self._servers:
-            server.stop(timeout=STOP_S)
+            server.stop(timeout=max(0.1, min(LAST_S, until_s - time.monotonic())))
         self._disk.close()
 
     def _sweep(self) -> None:

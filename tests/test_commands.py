@@ -194,13 +194,14 @@ def test_a_string_that_is_no_node_just_names_nothing(
 ) -> None:
     """Given text that names no node, when a command asks for it, then NODE_NOT_FOUND."""
     root = shared_server.create(session_id)
-    data = {
+    others: dict[str, Json] = {
         "DeleteNode": {},
         "UpdateProperty": {"property_id": "p", "value": 1},
         "MoveNode": {"parent_id": root},
         "LinkNode": {"parent_id": root},
         "UnlinkNode": {"parent_id": root},
-    }[command_type]
+    }
+    data = others[command_type]
     assert refused(shared_server, session_id, command_type, {**data, field: text}) == "NODE_NOT_FOUND"
 
 
@@ -252,12 +253,13 @@ def test_a_change_to_what_was_there_already_commits(
     follower = follow(shared_server, session_id)
     root = shared_server.create(session_id, properties={"p": 1})
     child = shared_server.create(session_id, root)
-    for command_type, data in [
+    changes: list[tuple[str, Json]] = [
         ("UpdateProperty", {"node_id": root, "property_id": "p", "value": 1}),
         ("UpdateProperty", {"node_id": root, "property_id": "unset", "value": None}),
         ("MoveNode", {"node_id": child, "parent_id": root, "index": 0}),
         ("MoveNode", {"node_id": root, "parent_id": None, "index": 0}),
-    ]:
+    ]
+    for command_type, data in changes:
         version = shared_server.graph(session_id)["version"]
         assert shared_server.execute(session_id, command_type, data)["version"] == version + 1
     follower.wait_version(6)
@@ -897,7 +899,8 @@ def test_one_id_sent_by_eight_at_once_commits_once(
 ) -> None:
     """Given eight senders of one command id, when all send at once, then one commit and seven duplicates."""
     for _ in range(5):
-        command_id, data, answers = new_id(), {"blueprint_type_id": "x"}, []
+        command_id, data = new_id(), {"blueprint_type_id": "x"}
+        answers: list[Json] = []
         clients = [None if kind == "rest" else connect(shared_server, kind) for kind in kinds]
 
         def send(
@@ -1378,5 +1381,5 @@ def test_history_tells_what_is_undone(actors: Actors) -> None:
     assert [row[:2] for row in shown] == [(3, "Undo"), (2, "UpdateProperty"), (1, "CreateNode")]
     assert [row[2] for row in shown[1:]] == [True, False]
     actors.undone("ann", "redo")
-    shown = [(c["version"], c["undone"]) for c in actors.server.history(actors.session_id)]
-    assert (2, False) in shown
+    undone = {c["version"]: c["undone"] for c in actors.server.history(actors.session_id)}
+    assert undone[2] is False

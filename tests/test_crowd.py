@@ -35,17 +35,42 @@ EXPECTED = {
 }  # fmt: skip
 
 
+class Pace:
+    """Holds the quick members back: a crowd that shares one processor must not outrun its slowest reader.
+
+    latest: the last version that anyone was told of.
+    """
+
+    BEHIND = 100  # versions that a member may lag while the others go on
+
+    def __init__(self) -> None:
+        self.latest = 0
+        self.members: list[Member] = []
+
+    def keep(self) -> None:
+        deadline = time.monotonic() + 60
+        while self.latest - min(member.follower.version for member in self.members) > self.BEHIND:
+            assert time.monotonic() < deadline, {m.actor: m.follower.version for m in self.members}
+            for member in self.members:
+                member.follower.check()
+                if member.fault is not None:
+                    return
+            time.sleep(0.005)
+
+
 class Member:
     """One of the crowd: follows the session, and sends commands over its socket and over REST."""
 
-    def __init__(self, number: int, dice: random.Random, server: Server, follower: Follower) -> None:
+    def __init__(
+        self, number: int, dice: random.Random, server: Server, follower: Follower, pace: Pace
+    ) -> None:
         self.actor = f"member {number}"
         self.dice = dice
         self.server = server
         self.follower = follower
+        self.pace = pace
         self.outcomes: Counter[str] = Counter()
         self.acknowledged: dict[str, int] = {}  # command id -> version
-        self.unknown: list[tuple[str, Json]] = []  # sent, and cut off before the answer
         self.fault: BaseException | None = None
 
     @property
@@ -58,6 +83,7 @@ class Member:
     def work(self, calls: int) -> None:
         try:
             for _ in range(calls):
+                self.pace.keep()
                 self.step()
         except BaseException as fault:
             self.fault = fault
@@ -145,6 +171,7 @@ class Member:
             assert answer["command_id"] == payload["command_id"]
             known = self.acknowledged.setdefault(answer["command_id"], answer["version"])
             assert known == answer["version"]
+            self.pace.latest = max(self.pace.latest, answer["version"])
             self.outcomes["duplicate" if answer.get("duplicate") else "committed"] += 1
 
     def over_rest(self, event: str, payload: Json) -> Json:
@@ -208,12 +235,14 @@ def test_a_crowd_ends_with_one_tree(server: Server, follow: Callable[..., Follow
     print(f"\ncrowd: TALUS_SEED={seed}")
     dice = random.Random(seed)
     session = server.new_session(name="crowd")
+    pace = Pace()
     members = [
         Member(
             number,
             random.Random(dice.random()),
             server,
             follow(server, session, kind, actor=f"member {number}", join=False),
+            pace,
         )
         for number, kind in enumerate(KINDS)
     ]
@@ -221,9 +250,11 @@ def test_a_crowd_ends_with_one_tree(server: Server, follow: Callable[..., Follow
     in_time, late = members[LATE:], members[:LATE]
     for member in in_time:
         member.join()
+    pace.members = in_time
     work(in_time, calls // 2 // len(in_time), seed)
     for member in late:
         member.join()
+    pace.members = members
     work(members, calls // 2 // len(members), seed)
     took_s = time.monotonic() - began
 

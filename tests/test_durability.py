@@ -23,7 +23,7 @@ import requests
 
 from tests.support.clients import Client, NotHeard, RawWebSocket, open_client
 from tests.support.follower import Follower
-from tests.support.server import Server, new_id
+from tests.support.server import Server, new_id, refusal
 from tests.support.tree import Tree, difference
 
 Json = dict[str, Any]
@@ -464,3 +464,71 @@ def test_a_past_follower_of_a_killed_server_gets_the_rest_exactly(
     follower.check()
     graph = server.check_converged(session, follower.tree)
     assert not difference(Tree.of(graph).nested(), graph["roots"])
+
+
+def test_a_locked_database_is_busy_and_nothing_happens(
+    server: Server, connect: Callable[..., Client]
+) -> None:
+    """Given another program that locks the database, when a command comes, then its sender alone hears BUSY,
+    and later it commits."""
+    session = server.new_session()
+    node = server.create(session)
+    client = connect(server)
+    client.join(session)
+    command_id, data = new_id(), {"node_id": node, "property_id": "p", "value": 1}
+    other = sqlite3.connect(server.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        response = server.try_execute(session, "UpdateProperty", data, command_id=command_id)
+        assert refusal(response) == (503, "BUSY")
+        client.settle()
+        assert not client.heard("command:failed")  # BUSY is for the sender alone
+        assert server.graph(session)["version"] == 1  # reads go on
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    answer = server.execute(session, "UpdateProperty", data, command_id=command_id)
+    assert not answer.get("duplicate")
+    assert answer["version"] == 2
+    client.wait_version(session, 2)
+    server.stop()
+    server.start()
+    server.check_converged(session)
+
+
+def test_a_disk_that_refuses_a_write_changes_nothing(server: Server, follow: Callable[..., Follower]) -> None:
+    """Given a file that may not grow, when a large command comes, then a storage error, and later it
+    commits."""
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("file size limits of another process are set on Linux only")
+    session = server.new_session()
+    follower = follow(server, session)
+    server.create(session)
+    before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+    limit = server.database.stat().st_size + 400_000
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, before[1]))
+    entries = [
+        {"command_type": "CreateNode", "data": {"blueprint_type_id": "x", "properties": {"p": "x" * 200_000}}}
+        for _ in range(8)
+    ]
+    command_id = new_id()
+    response = server.try_execute(session, "Batch", {"commands": entries}, command_id=command_id)
+    assert refusal(response) in ((503, "STORAGE_FAILED"), (507, "STORAGE_FULL"))
+    client = follower.client
+    assert client is not None
+    failed = client.wait_for("command:failed")
+    assert failed["command_id"] == command_id
+    assert server.graph(session)["version"] == 1
+    small = server.create(session)  # the next call is tried anew
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
+    answer = server.execute(session, "Batch", {"commands": entries}, command_id=command_id)
+    assert not answer.get("duplicate")
+    assert answer["version"] == 3
+    follower.wait_version(3)
+    follower.check()
+    assert small in [root["id"] for root in server.graph(session)["roots"]]
+    server.check_converged(session, follower.tree)
+    server.kill()
+    server.start()
+    server.check_converged(session, follower.tree)

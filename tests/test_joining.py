@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -322,7 +321,6 @@ def test_an_opened_session_that_was_committed_in_lasts(server: Server, connect: 
     assert connect(server).join(session)["created"] is False
 
 
-@pytest.mark.skipif(not os.environ.get("TALUS_SLOW"), reason="takes 75 s; set TALUS_SLOW=1")
 def test_an_opened_session_without_commits_is_gone_60_s_after_its_last_client(
     server: Server, connect: Connect
 ) -> None:

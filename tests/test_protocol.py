@@ -397,6 +397,57 @@ def test_the_protocols_fields_of_each_event_are_all_there(
         assert expected <= heard[name].keys(), (name, expected - heard[name].keys())
 
 
+def test_one_executing_and_one_outcome_for_each_command(
+    shared_server: Server, connect: Connect, session_id: str
+) -> None:
+    """Given three senders in a burst, when all is done, then each command has one `executing` before its
+    one end."""
+    watcher = connect(shared_server, "node-websocket")
+    watcher.join(session_id)
+    senders = [connect(shared_server, kind) for kind in ("raw-websocket", "raw-polling", "python-websocket")]
+    root = shared_server.create(session_id)
+    acks: list[Ack] = []
+    for number, sender in enumerate(senders * 10):
+        good = {"command_type": "CreateNode", "data": {"blueprint_type_id": "x", "parent_id": root}}
+        bad = {"command_type": "DeleteNode", "data": {"node_id": new_id()}}
+        call = {"session_id": session_id, "command_id": new_id(), **(bad if number % 3 == 2 else good)}
+        acks.append(sender.begin("execute_command", call))
+    answers = [ack.get() for ack in acks]
+    committed = [answer["version"] for answer in answers if "error" not in answer]
+    assert sorted(committed) == list(range(2, 22))
+    shared_server.try_execute(session_id, "DeleteNode", {"node_id": new_id()})
+    watcher.wait_until(lambda: len(watcher.heard("command:failed")) == 11)
+    lives: dict[str, list[str]] = {}
+    for heard in watcher.events:
+        if heard.name.startswith(("command:", "node-")):
+            lives.setdefault(heard.payload["command_id"], []).append(heard.name)
+    assert len(lives) == 32
+    for life in lives.values():
+        assert life in (
+            ["command:executing", "node-created", "command:executed"],
+            ["command:executing", "node-created", "node-linked", "command:executed"],
+            ["command:executing", "command:failed"],
+        )
+
+
+def test_no_event_passes_a_million_bytes(shared_server: Server, connect: Connect, session_id: str) -> None:
+    """Given the largest names, values and properties, when they come, change and go, then each event fits."""
+    client = connect(shared_server, "raw-websocket")
+    assert isinstance(client, RawWebSocket)
+    client.join(session_id)
+    name = "ä" * (128 * 1024 - 1)
+    properties = {"p": "\\" * 60_000, "ü" * 128: [None] * 3000}
+    made = shared_server.create(session_id, name=name, properties=properties)
+    for value in ("x" * (256 * 1024 - 2), None, name):
+        data = {"node_id": made, "property_id": "name", "value": value}
+        shared_server.execute(session_id, "UpdateProperty", data)
+    shared_server.execute(session_id, "DeleteNode", {"node_id": made})
+    shared_server.undo(session_id)
+    client.wait_version(session_id, 6)
+    sizes = [len(packet.encode()) for packet in client.packets]
+    assert 600_000 < max(sizes) <= 1_000_000
+
+
 # Utility events
 
 

@@ -142,6 +142,8 @@ def _convert(data: Any, kind: type[Any]) -> Any:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise InvalidCommand(str(error)) from None
+    except UnicodeError:
+        raise InvalidCommand("The name of a field holds half a character (a surrogate)") from None
 
 
 __all__ = [

@@ -85,7 +85,7 @@ def _create(graph: Graph, template: Template | None, command: CreateNode) -> Gen
         for property_id, option in node_type.defaults().items():
             if property_id not in command.properties:
                 properties[property_id] = option
-    for property_id, value in properties.items():
+    for property_id, value in (command.properties | properties).items():
         _check_property(template, type_id, property_id, value)
     _check_room(graph, 1, size_of(properties))
     if parent_id is None:

@@ -50,10 +50,16 @@ def check(value: Any) -> int:
     Raises InvalidValue for infinities, integers beyond 2^53 - 1, lone
     surrogates, NUL, more than 32 brackets deep, and over 256 KiB.
     """
-    _check(value, 0)
-    size = len(_encode(value))
+    # The size first: what is too large need not be walked through.
+    try:
+        size = len(_encode(value))
+    except UnicodeError:
+        raise InvalidValue("A text must not hold lone surrogates") from None
+    except RecursionError:
+        raise InvalidValue(f"A value is nested at most {MAX_DEPTH} brackets deep") from None
     if size > MAX_VALUE_BYTES:
         raise InvalidValue(f"A value takes at most {MAX_VALUE_BYTES} bytes of JSON")
+    _check(value, 0)
     return size
 
 
@@ -83,11 +89,6 @@ def _check(value: Any, depth: int) -> None:
 def _check_text(text: str) -> None:
     if "\0" in text:
         raise InvalidValue("A text must not hold the NUL character")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise InvalidValue("A text must not hold lone surrogates") from None
 
 
 def member_size(property_id: str, value_size: int) -> int:

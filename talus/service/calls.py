@@ -8,6 +8,7 @@ pacing a huge batch), so one client's calls keep their order.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Generator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -21,9 +22,11 @@ from ..core.template import Template
 from .disk import Disk
 from .pace import paced
 from .sessions import Session, Sessions, new_id
-from .writer import Call, Create, Execute, Remove, Respond, Turn, Writer
+from .writer import Create, Execute, Remove, Respond, Turn, Writer
 
 MAX_NAME = 1_000  # characters of a session's name
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 Version = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -68,6 +71,8 @@ def convert(payload: Any, kind: type[Any]) -> Any:
         return msgspec.convert(payload, kind)
     except msgspec.ValidationError as error:
         raise InvalidRequest(_worded(str(error))) from None
+    except UnicodeError:
+        raise InvalidRequest("The name of a field holds half a character (a surrogate)") from None
 
 
 def _worded(message: str) -> str:
@@ -101,33 +106,33 @@ class Calls:
 
     def execute(self, payload: Any, actor: str, weight: int, respond: Respond) -> None:
         """Queue a command. weight: bytes of the request, about. Raises what makes it no command at all."""
-        session = self._sessions.get(session_id_of(payload))
-        request: ExecuteRequest = convert(payload, ExecuteRequest)
-        command_id, chosen = _command_id(request.command_id)
-        command = paced(commands.parse(request.command_type, request.data, new_id))
-        digest = paced(_digest(request.command_type, request.data))
-        job = Execute(session, actor, respond, command_id, chosen, digest, request.expected_version)
-        job.command_type, job.command = request.command_type, command
-        job.weight += weight
-        self._submit(job)
+        with self._sessions.pinned(session_id_of(payload)) as session:
+            request: ExecuteRequest = convert(payload, ExecuteRequest)
+            command_id, chosen = _command_id(request.command_id)
+            command = paced(commands.parse(request.command_type, request.data, new_id))
+            digest = paced(_digest(request.command_type, request.data))
+            job = Execute(session, actor, respond, command_id, chosen, digest, request.expected_version)
+            job.command_type, job.command = request.command_type, command
+            job.weight += weight
+            self._writer.submit(job)
 
     def turn(self, kind: Literal["Undo", "Redo"], payload: Any, actor: str, respond: Respond) -> None:
         """Queue an undo or redo."""
-        session = self._sessions.get(session_id_of(payload))
-        request: TurnRequest = convert(payload, TurnRequest)
-        command_id, chosen = _command_id(request.command_id)
-        own = request.scope == "actor"
-        digest = paced(_digest(kind, {"own": own}))
-        job = Turn(session, actor, respond, command_id, chosen, digest, request.expected_version)
-        job.kind, job.own = kind, own
-        self._submit(job)
+        with self._sessions.pinned(session_id_of(payload)) as session:
+            request: TurnRequest = convert(payload, TurnRequest)
+            command_id, chosen = _command_id(request.command_id)
+            own = request.scope == "actor"
+            digest = paced(_digest(kind, {"own": own}))
+            job = Turn(session, actor, respond, command_id, chosen, digest, request.expected_version)
+            job.kind, job.own = kind, own
+            self._writer.submit(job)
 
     def create(self, payload: Any, actor: str, respond: Respond) -> None:
         """Queue a new session, empty and durable at once."""
         request: SessionRequest = convert({} if payload is None else payload, SessionRequest)
         name = _name(request.name or "", "name")
         session = self._sessions.new(new_id(), name, request.template_id, None)
-        self._submit(Create(session, actor, respond, new_id(), False, b"", None))
+        self._writer.submit(Create(session, actor, respond, new_id(), False, b"", None))
 
     def create_project(self, payload: Any, actor: str, respond: Respond) -> None:
         """Queue a new session with a root of the template's first type."""
@@ -140,7 +145,7 @@ class Calls:
         root = CreateNode(template.node_types[0].id, name=name, node_id=new_id())
         job = Create(session, actor, respond, new_id(), False, b"", None)
         job.command = root
-        self._submit(job)
+        self._writer.submit(job)
 
     def remove(self, session_id: str, force: bool, actor: str, respond: Respond) -> None:
         """Queue the end of a session."""
@@ -170,9 +175,6 @@ class Calls:
     def templates(self) -> Mapping[str, Template]:
         return self._templates
 
-    def _submit(self, job: Call) -> None:
-        self._writer.submit(job)
-
 
 def _command_id(chosen: str | None) -> tuple[str, bool]:
     if chosen is None:
@@ -190,12 +192,12 @@ def _digest(asked: str, data: dict[str, Any]) -> Generator[None, None, bytes]:
         for entry in entries if asked == "Batch" and isinstance(entries, list) else [data]:
             chain.update(msgspec.json.encode(entry, order="sorted"))
             yield
-    except UnicodeEncodeError:
-        return b""  # lone surrogates: the graph refuses it, and a refusal leaves no trace
+    except (UnicodeError, RecursionError):
+        return b""  # lone surrogates, bottomless nesting: the graph refuses it, which leaves no trace
     return chain.digest()
 
 
 def _name(name: str, field: str) -> str:
-    if len(name) > MAX_NAME or "\0" in name or not name.isprintable():
-        raise InvalidRequest(f"{field}: at most {MAX_NAME} printable characters")
+    if len(name) > MAX_NAME or _UNPRINTABLE.search(name):
+        raise InvalidRequest(f"{field}: at most {MAX_NAME} characters, and no control characters")
     return name

@@ -7,9 +7,10 @@ graph as it was at any version.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
-from ..core.errors import VersionNotFound
+from ..core.errors import InvalidSession, StorageFailed, VersionNotFound
 from ..core.facts import invert
 from ..core.graph import Graph, Node, rebuild
 from ..core.records import CommitRecord, Part, SessionRecord
@@ -24,6 +25,7 @@ BACK_PARTS = 64  # read at once on the way to an earlier version
 
 MAX_PART = 2**31  # after every part of a version
 
+T = TypeVar("T")
 Resume = Literal["live", "current", "replay", "snapshot"]
 
 
@@ -74,7 +76,7 @@ class Replay:
         facts = size = 0
         whole, at = since, (since, MAX_PART)
         while whole < until:
-            for piece in self._disk.read(journal.parts, session.no, *at, until, PART_BYTES):
+            for piece in self._read(session, journal.parts, *at, until, PART_BYTES):
                 found.append(piece)
                 facts += len(piece.facts) + piece.last
                 size += piece.size
@@ -113,7 +115,7 @@ class Replay:
         journal, pace = self._disk.journal, Pace()
         at = (0, MAX_PART)
         while at != (version, MAX_PART):
-            for part in self._disk.read(journal.parts, session.no, *at, version, 8 * PART_BYTES):
+            for part in self._read(session, journal.parts, *at, version, 8 * PART_BYTES):
                 for fact in part.facts:
                     graph.apply(fact)
                     pace.breathe()
@@ -124,18 +126,26 @@ class Replay:
         graph = paced(rebuild(nodes))
         journal, pace = self._disk.journal, Pace()
         at = (current, MAX_PART)
-        while True:
-            for number, part, facts in (
-                pieces := self._disk.read(journal.facts_back, session.no, *at, BACK_PARTS)
-            ):
+        while at[0] > version:
+            for number, part, facts in self._read(session, journal.facts_back, *at, BACK_PARTS):
                 if number <= version:
                     return graph
                 for fact in reversed(facts):
                     graph.apply(invert(fact))
                     pace.breathe()
                 at = (number, part)
-            if not pieces:
-                return graph
+                if version == 0 and at == (1, 0):
+                    return graph
+        return graph
+
+    def _read(self, session: Session, function: Callable[..., list[T]], *args: int) -> list[T]:
+        """A page of what has to be there. Raises InvalidSession where the session was deleted meanwhile."""
+        found = self._disk.read(function, session.no, *args)
+        if session.removed:
+            raise InvalidSession()
+        if not found:
+            raise StorageFailed("The journal has less than it should")
+        return found
 
 
 def _after(part: Part) -> tuple[int, int]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from gevent.event import AsyncResult
 
@@ -128,17 +129,26 @@ class Sessions:
 
     def get(self, session_id: str) -> Session:
         """The session, loaded where it is not in memory. Raises InvalidSession."""
-        session = self._open.get(session_id) or self._load(session_id)
+        session = self._find(session_id)
         if session is None:
             raise InvalidSession()
         return session
 
+    @contextmanager
+    def pinned(self, session_id: str) -> Iterator[Session]:
+        """The session, kept in memory while a call on it is being read. Raises InvalidSession."""
+        session = self.get(session_id)
+        session.pins += 1
+        try:
+            yield session
+        finally:
+            session.pins -= 1
+
     def get_or_open(self, session_id: str) -> tuple[Session, bool]:
         """The session, and whether it was opened just now, as joining does. Raises InvalidSession."""
-        session = self._open.get(session_id) or self._load(session_id)
+        session = self._find(session_id)
         if session is not None:
             return session, False
-        # `_load` waited for the disk; from its answer to here nobody else ran.
         if not _SESSION_ID.fullmatch(session_id):
             raise InvalidSession()
         session = self.new(session_id, "", None, None)
@@ -164,11 +174,16 @@ class Sessions:
     def remove(self, session: Session) -> None:
         """A session was deleted, for ever."""
         session.removed = True
+        session.graph = Graph()
         self._removed.add(session.id)
         self._open.pop(session.id, None)
 
     def open(self) -> dict[str, Session]:
         return self._open
+
+    def touch(self, session: Session) -> None:
+        """A client left: the time after which an unused session is forgotten begins."""
+        session.used_s = self._monotonic_s()
 
     def sweep(self) -> None:
         """Forget sessions that nobody uses."""
@@ -179,25 +194,33 @@ class Sessions:
             elif now - session.used_s >= (IDLE_S if session.stored else EMPTY_S):
                 del self._open[session.id]
 
-    def _load(self, session_id: str) -> Session | None:
-        """From the disk; None for an id that names no session yet. Raises InvalidSession for a tombstone."""
-        if not _SESSION_ID.fullmatch(session_id):
-            return None
+    def _find(self, session_id: str) -> Session | None:
+        """None for an id that names no session yet. Raises InvalidSession for a deleted one."""
+        if session_id not in self._open and _SESSION_ID.fullmatch(session_id):
+            self._load(session_id)
+        # Loading waited for the disk, and others may have run since: only what is
+        # open now counts, or two who come at once would each get a session of their own.
+        session = self._open.get(session_id)
+        if session is not None:
+            if session.stored:  # one that is not lasts by its clients alone, not by being looked at
+                session.used_s = self._monotonic_s()
+        elif session_id in self._removed:
+            raise InvalidSession()
+        return session
+
+    def _load(self, session_id: str) -> None:
+        """From the disk into memory, where it is there; once for all who ask."""
         loading = self._loading.get(session_id)
         if loading is not None:
-            return loading.get()
+            loading.get()
+            return
         result = self._loading[session_id] = AsyncResult()
         try:
             session = self._read(session_id)
             # While the disk was read, somebody may have opened the session by joining, or deleted it.
-            session = self._open.get(session_id) or session
-            if session_id in self._removed:
-                raise InvalidSession()
-            if session is not None:
-                session.used_s = self._monotonic_s()
-                self._open[session_id] = session
-            result.set(session)
-            return session
+            if session is not None and session_id not in self._removed:
+                self._open.setdefault(session_id, session)
+            result.set()
         except BaseException as error:
             result.set_exception(error)
             raise

@@ -15,6 +15,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Generator
+from math import inf
+from time import monotonic
 from typing import Any, TypeVar
 
 import gevent
@@ -32,6 +34,7 @@ from ..core.errors import (
     NothingToUndo,
     SessionInUse,
     ShuttingDown,
+    StorageFailed,
     StorageUncertain,
     TalusError,
     UndoConflict,
@@ -53,6 +56,7 @@ FACT_WEIGHT = 300  # bytes of an average fact on the wire
 CHECKPOINT_AFTER_S = 0.2  # of rest: then the file alone is whole and complete
 CHECKPOINT_RETRY_S = 0.05  # while a reader holds the WAL
 CHECKPOINT_BYTES = 16 * 1024 * 1024  # of WAL: then even under load
+READ_ONLY = "an fsync failed: the server is read-only until it is restarted"
 MAX_NAMED = 100  # commands in the details of an UNDO_CONFLICT
 
 log = logging.getLogger(__name__)
@@ -140,6 +144,7 @@ class _Draft:
         self.redo_available = session.redo_available
         self.announcements: list[Announcement] = []
         self.commits: list[NewCommit] = []
+        self.announced: list[Execute] = []  # whose outcome the room hears
         self.store = False  # the session gets its row with this batch
         self.remove = False
 
@@ -156,7 +161,9 @@ class Writer:
         self._wake = Event()
         self._closing = False
         self._uncertain = False
+        self._drain_until_s = inf  # on the monotonic clock: what is queued then is refused
         self._dirty = False  # the WAL holds something
+        self._committed_s = 0.0  # when it last grew, on the monotonic clock
         self._purging = True  # rows of deleted sessions may be left, from an earlier run too
         self._greenlet = gevent.spawn(self._run)
 
@@ -164,7 +171,7 @@ class Writer:
     def failing(self) -> str | None:
         """Why nothing can be written, in words; None while all is well."""
         if self._uncertain:
-            return "an fsync failed: the server is read-only until it is restarted"
+            return READ_ONLY
         return "the writer has stopped" if self._greenlet.dead else None
 
     def submit(self, job: Job) -> None:
@@ -172,22 +179,33 @@ class Writer:
         if self._closing:
             raise ShuttingDown()
         if self._uncertain:
-            raise StorageUncertain("The server is read-only until it is restarted: an fsync failed")
+            raise StorageUncertain(READ_ONLY)
+        if self._greenlet.dead:
+            raise StorageFailed("The writer has stopped")
         if len(self._queue) >= MAX_QUEUE:
             raise Busy()
         job.session.pins += 1
         self._queue.append(job)
         self._wake.set()
 
-    def close(self) -> None:
-        """Finish what is queued, answer it, and move the WAL into the file."""
+    def close(self, drain_s: float = inf, most_s: float | None = None) -> None:
+        """Finish what is queued, answer it, and move the WAL into the file.
+
+        drain_s: for the queue; what is left then is answered SHUTTING_DOWN.
+        most_s:  for all of it, with a disk that makes us wait.
+        """
         self._closing = True
+        self._drain_until_s = monotonic() + drain_s
         self._wake.set()
-        self._greenlet.join()
+        self._greenlet.join(most_s)
 
     def _run(self) -> None:
         while True:
-            if self._queue:
+            if self._queue and self._uncertain:
+                self._refuse_queued(StorageUncertain(READ_ONLY))
+            elif self._queue and monotonic() > self._drain_until_s:
+                self._refuse_queued(ShuttingDown())
+            elif self._queue:
                 batch = self._take()
                 try:
                     self._carry_out(batch)
@@ -196,31 +214,41 @@ class Writer:
                     # committed, or it was and is published; answer and go on.
                     log.exception("a batch of %d failed", len(batch))
                     self._answer([(job, TalusError()) for job in batch])
-                continue
-            if self._closing:
+            elif self._closing:
                 break
-            self._rest()
+            else:
+                self._rest()
         self._checkpoint()
+
+    def _refuse_queued(self, error: TalusError) -> None:
+        queued = list(self._queue)
+        self._queue.clear()
+        self._answer([(job, error) for job in queued])
 
     def _rest(self) -> None:
         """Wait for jobs; meanwhile tidy the file."""
         self._wake.clear()
-        if self._dirty:
-            if not self._wake.wait(CHECKPOINT_AFTER_S):
+        if self._dirty and not self._uncertain:
+            if not self._wake.wait(max(0.0, self._committed_s + CHECKPOINT_AFTER_S - monotonic())):
                 while not self._checkpoint() and not self._wake.wait(CHECKPOINT_RETRY_S):
                     pass
-        elif self._purging:
+        elif self._purging and not self._uncertain:
             try:
                 self._purging = self._disk.purge()
-                self._dirty = True
+                self._wal_grew()
             except TalusError as error:
                 self._purging = False
                 log.warning("rows of a deleted session are left: %s", error.message)
         else:
             self._wake.wait()
 
+    def _wal_grew(self) -> None:
+        self._dirty = True
+        self._committed_s = monotonic()
+
     def _checkpoint(self) -> bool:
-        if not self._dirty:
+        """False when something is left in the WAL because a reader holds it."""
+        if not self._dirty or self._uncertain:
             return True
         try:
             done = self._disk.checkpoint()
@@ -264,21 +292,23 @@ class Writer:
                 answers.append((job, self._decide(job, draft, recorded)))
             changes = _changes(drafts)
             if changes:
-                self._dirty = True
+                self._wal_grew()
                 self._disk.write(changes)
+                self._wal_grew()
         except BaseException as error:
             for draft in drafts.values():
                 draft.session.take_back()
                 draft.session.settle()
             if not isinstance(error, TalusError):
                 raise
-            self._fail(batch, error)
+            self._fail(batch, error, answers, drafts)
             return
         for draft in drafts.values():
             self._conclude(draft)
         self._answer(answers)
-        if self._disk.journal.wal_bytes >= CHECKPOINT_BYTES:
-            self._checkpoint()
+        rested = not changes and monotonic() - self._committed_s > CHECKPOINT_AFTER_S
+        if rested or self._disk.journal.wal_bytes >= CHECKPOINT_BYTES:
+            self._checkpoint()  # refusals and repeats, however many, are no reason to put it off
         gevent.sleep(TURN_S)
 
     def _recorded(self, batch: list[Job]) -> dict[tuple[int, str], CommitRecord]:
@@ -333,6 +363,8 @@ class Writer:
                 Refused(job.command_id, job.command_type, job.actor, error, draft.version, self._now_ms())
             )
             error.announced = True
+            if isinstance(job, Execute):
+                draft.announced.append(job)
             raise
         draft.undo_available = draft.version + 1 > session.floor
         draft.redo_available = False
@@ -423,6 +455,8 @@ class Writer:
         turned = (target.version, command_type == "Redo") if target else None
         draft.commits.append(NewCommit(job.session.no, record, facts, turned))
         draft.announcements.append(Committed(record, facts))
+        if isinstance(job, Execute):
+            draft.announced.append(job)
         return Answer(job.session, record)
 
     def _conclude(self, draft: _Draft) -> None:
@@ -443,23 +477,44 @@ class Writer:
             self._sessions.remove(session)
             self._purging = True
         if draft.announcements:
-            self._publish(session.id, draft.announcements)
+            try:
+                self._publish(session.id, draft.announcements)
+            except Exception:
+                # It is committed all the same, and the other sessions' rooms must hear theirs.
+                log.exception("session %s: its room was not told", session.id)
         if draft.remove:
             session.members.clear()
 
-    def _fail(self, batch: list[Job], error: TalusError) -> None:
-        """The commit failed: everybody in the batch hears why, and nothing else happened."""
+    def _fail(
+        self,
+        batch: list[Job],
+        error: TalusError,
+        decided: list[tuple[Job, Answer | TalusError]],
+        drafts: dict[int, _Draft],
+    ) -> None:
+        """The commit failed: everybody in the batch hears why, and nothing else happened.
+
+        A repeat is answered from the record, which holds. The rooms hear of those
+        that were commands; BUSY leaves no command behind.
+        """
         log.error("commit of %d failed: %s", len(batch), error)
         if isinstance(error, StorageUncertain):
             self._uncertain = True
+        outcomes: dict[Job, Answer | TalusError] = {
+            job: answer for job, answer in decided if isinstance(answer, Answer) and answer.duplicate
+        }
         now = self._now_ms()
-        for job in batch:
-            if isinstance(job, Execute):
-                refused = Refused(
-                    job.command_id, job.command_type, job.actor, error, job.session.version, now
+        for draft in drafts.values() if not isinstance(error, Busy) else ():
+            refused: list[Announcement] = []
+            for job in draft.announced:
+                told = outcomes[job] = type(error)(error.message)
+                told.announced = True
+                refused.append(
+                    Refused(job.command_id, job.command_type, job.actor, told, draft.session.version, now)
                 )
-                self._publish(job.session.id, [refused])
-        self._answer([(job, error) for job in batch])
+            if refused:
+                self._publish(draft.session.id, refused)
+        self._answer([(job, outcomes.get(job, error)) for job in batch])
 
     def _answer(self, answers: list[tuple[Job, Any]]) -> None:
         for job, answer in answers:

@@ -21,7 +21,7 @@ from .failures import as_refusals
 from .schema import Session
 
 LOCK_WAIT_MS = 5_000  # another process may hold the file so long before BUSY
-WIRE_BYTES = 250  # that an event adds to its recorded fact
+WIRE_BYTES = 400  # that an event adds to its recorded fact
 
 _encode = msgspec.json.Encoder().encode
 _decode_facts = msgspec.json.Decoder(list[Fact]).decode

@@ -8,10 +8,12 @@ frameworks behind think of them. Source: docs/protocol.md, "Hosts and origins".
 
 from __future__ import annotations
 
+import binascii
 import ipaddress
+from base64 import b64decode
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from ..core.errors import Busy, Forbidden, HostNotAllowed, InvalidRequest, PayloadTooLarge, TalusError
 from . import wire
@@ -89,13 +91,26 @@ class Gate:
         limit = self.body_limit(environ)
         if int(length) > limit:
             return PayloadTooLarge(f"A body here has at most {limit} bytes")
-        if environ["PATH_INFO"] == SOCKET_PATH and _is_new(environ) and self._full():
+        return self._socket_refusal(environ) if environ["PATH_INFO"] == SOCKET_PATH else None
+
+    def _socket_refusal(self, environ: Environ) -> TalusError | None:
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        if "j" in query:
+            # Script tags send no Origin: JSONP would hand the connection to any page.
+            return InvalidRequest("j: JSONP is not supported")
+        if environ.get("HTTP_UPGRADE", "").lower() == "websocket" and not _shakes_hands(environ):
+            return InvalidRequest("A malformed WebSocket handshake")
+        if "sid" not in query and self._full():
             return Busy("The server has as many clients as it takes")
         return None
 
     def body_limit(self, environ: Environ) -> int:
         """How many bytes a request's body may have."""
         return MAX_MESSAGE_BYTES if environ["PATH_INFO"] == SOCKET_PATH else MAX_BODY_BYTES
+
+    def answer_for(self, address: str) -> None:
+        """An address that the server is bound to may be named as Host."""
+        self._hosts |= {address}
 
     def upgrades(self, environ: Environ) -> bool:
         """Whether a WebSocket may be opened: `refusal` and the path say so."""
@@ -114,10 +129,8 @@ class Gate:
             return True
         if origin == f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}":
             return True
-        parts = urlsplit(origin)
-        return (
-            self._local and parts.scheme in ("http", "https") and is_loopback(_hostname(parts.netloc) or "")
-        )
+        scheme, _, host = origin.partition("://")
+        return self._local and scheme in ("http", "https") and is_loopback(_hostname(host) or "")
 
     def _refuse(self, environ: Environ, error: TalusError, start_response: StartResponse) -> Iterable[bytes]:
         body = wire.encode(wire.error_body(error))
@@ -157,9 +170,19 @@ def _hostname(host: str) -> str | None:
     return parts.hostname
 
 
-def _is_new(environ: Environ) -> bool:
-    """Whether a Socket.IO request opens a connection; later ones carry its `sid`."""
-    return "sid=" not in environ.get("QUERY_STRING", "")
+def _shakes_hands(environ: Environ) -> bool:
+    """Whether a WebSocket handshake is one. Source: RFC 6455, section 4.2.1."""
+    try:
+        key = b64decode(environ.get("HTTP_SEC_WEBSOCKET_KEY", ""), validate=True)
+    except binascii.Error:
+        return False
+    return (
+        len(key) == 16
+        and environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13"
+        and environ["REQUEST_METHOD"] == "GET"
+        and environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
+        and "upgrade" in environ.get("HTTP_CONNECTION", "").lower()
+    )
 
 
 def _cors(origin: str | None) -> list[tuple[str, str]]:

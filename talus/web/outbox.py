@@ -79,7 +79,8 @@ class Feed:
     facts up to there are replayed, those after it are only late.
     """
 
-    def __init__(self, version: int, told: int) -> None:
+    def __init__(self, version: int, told: int, replays: bool) -> None:
+        self.replays = replays  # it joined with `since`: notices of that time are not for it
         self.version = version
         self.part = MAX_PART
         self.told = told
@@ -104,7 +105,7 @@ class Channel:
         self._read = read
         self._tail: deque[tuple[int, list[bytes], Chunk]] = deque()  # version, notice before, facts
         self._tail_bytes = 0
-        self._slices: dict[tuple[int, int, bool], tuple[Chunk, int, int]] = {}
+        self._slices: dict[tuple[int, int, int | None, bool], tuple[Chunk, int, int]] = {}
 
     # -- what is said to the room --
 
@@ -182,18 +183,18 @@ class Channel:
     def _defer(self, chunk: Chunk) -> None:
         """Keep a refusal for those who fell behind; one who replays what he missed never hears it."""
         for feed in self.subscribers.values():
-            if feed is not None and feed.version >= feed.told:
+            if feed is not None and not feed.replays:
                 feed.deferred.append(chunk)
 
     def _fall_behind(self, outbox: Outbox) -> None:
         # All that was published so far is queued; the rest comes from the journal.
-        self.subscribers[outbox] = Feed(self.version, self.version)
+        self.subscribers[outbox] = Feed(self.version, self.version, replays=False)
 
     # -- who hears it --
 
     def subscribe(self, outbox: Outbox, since: int | None) -> None:
         """Live from here, or from `since` by way of the journal."""
-        feed = None if since is None else Feed(since, self.version)
+        feed = None if since is None else Feed(since, self.version, replays=True)
         self.unsubscribe(outbox, feed)
         self.subscribers[outbox] = feed
         outbox.channels[self.session_id] = self
@@ -246,6 +247,8 @@ class Channel:
         if feed.version >= self.version and not feed.over:
             said.extend(feed.deferred)
             self.subscribers[outbox] = None
+            if not any(self.subscribers.values()):
+                self._slices.clear()
         return said
 
     def _from_tail(self, feed: Feed) -> list[Chunk]:
@@ -259,7 +262,7 @@ class Channel:
                 break
             size += chunk.size
             if version > feed.told:
-                said += [Chunk(before), chunk]
+                said += [chunk] if feed.replays else [Chunk(before), chunk]
             else:
                 said.append(Chunk([wire.replayed(text) for text in chunk.texts]))
             feed.version = version
@@ -268,7 +271,7 @@ class Channel:
     def _from_journal(self, feed: Feed) -> Chunk:
         """A slice that ends where a commit does that it began inside of, or where `told` is passed."""
         begun, replay = feed.inside, feed.version < feed.told or (feed.inside and feed.version <= feed.told)
-        place = (feed.version, feed.part, replay)
+        place = (feed.version, feed.part, feed.told if replay else None, feed.replays)
         kept = self._slices.get(place)
         if kept is None:
             texts: list[bytes] = []
@@ -281,7 +284,7 @@ class Channel:
                 late = record.version > feed.told
                 if replay and late:
                     break
-                if late and piece.part == 0 and record.target is None:
+                if not feed.replays and piece.part == 0 and record.target is None:
                     texts.append(wire.executing(self.session_id, record))
                 for event in wire.facts(self.session_id, record, piece.facts, piece.last):
                     text = wire.event(event)
@@ -314,6 +317,7 @@ class Outbox:
         self._rest: deque[bytes] = deque()  # of chunks that polls take a part of
         self._half: tuple[Channel, Feed] | None = None  # a commit is half told: nothing may stand inside
         self._held = 0
+        self.writing = 0  # answers to polls that are on their way
         self._taking = False
         self._closed = False
         self._event = Event()
@@ -339,8 +343,10 @@ class Outbox:
     @property
     def waits(self) -> bool:
         """Something waits for the client, and it is not taking anything."""
-        return not self._taking and bool(
-            self._urgent or self._queue or self._rest or self._half or any(self._feeds())
+        return (
+            not self._taking
+            and not self.writing
+            and bool(self._urgent or self._queue or self._rest or self._half or any(self._feeds()))
         )
 
     # -- what engineio asks --
@@ -407,7 +413,14 @@ class Outbox:
         """The commit that is half told, else what is queued, else a slice of a feed."""
         if self._half:
             channel, feed = self._half
-            said = channel.next(self, feed)
+            try:
+                said = channel.next(self, feed)
+            except TalusError:
+                if not feed.over:
+                    raise
+                # It left, and the session was deleted: nobody misses the rest.
+                self._half = None
+                return self._next()
             if not feed.inside:
                 self._half = None
             return said

@@ -28,6 +28,7 @@ from ..core.errors import (
     UnsupportedMediaType,
 )
 from ..core.graph import Graph, rebuild
+from ..core.values import MAX_INTEGER
 from ..service.access import actor_of
 from ..service.calls import Calls, session_id_of
 from ..service.pace import Pace, paced
@@ -177,11 +178,11 @@ class Rest:
             bottle.response.status = 304
             bottle.response.set_header("ETag", tag)
             return None
+        version, roots = -1, b""
         if wanted is None or wanted == session.version:
             version, roots = self._roots(session)
-        else:
-            version = wanted
-            roots = paced(wire.roots(self._replay.at(session, wanted)))
+        if wanted is not None and wanted != version:  # or it was, before that took its time
+            version, roots = wanted, paced(wire.roots(self._replay.at(session, wanted)))
         bottle.response.set_header("ETag", f'"{self._replay.epoch}-{version}"')
         head = {"session_id": session.id, "version": version, "epoch": self._replay.epoch}
         return _spliced(head, b'"roots":' + roots)
@@ -382,7 +383,10 @@ def _cursor() -> tuple[int, int] | None:
         return None
     try:
         active_ms, _, no = base64.urlsafe_b64decode(text.encode()).decode().partition(":")
-        return int(active_ms), int(no)
+        place = int(active_ms), int(no)
+        if not all(0 <= number <= MAX_INTEGER for number in place):
+            raise ValueError
+        return place
     except (ValueError, binascii.Error):
         raise InvalidRequest("cursor: not one that this server gave") from None
 

@@ -14,10 +14,11 @@ import json
 import logging
 import re
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from time import monotonic
 from typing import Any
+from urllib.parse import parse_qs
 
 import engineio
 import gevent
@@ -32,6 +33,7 @@ from ..core.errors import (
     InvalidRequest,
     InvalidSession,
     LimitExceeded,
+    MethodNotAllowed,
     TalusError,
     UnknownEvent,
 )
@@ -76,7 +78,7 @@ class _WebSocketWSGI(engineio_gevent.WebSocketWSGI):
 
     def wait(self) -> Any:
         message = super().wait()
-        if isinstance(message, str) and message[:1] not in set("0123456"):
+        if isinstance(message, str) and message[:1] not in set("1345") and message != "2probe":
             return None
         return message
 
@@ -96,14 +98,51 @@ class _Engine(engineio.Server):
         if environ["REQUEST_METHOD"] == "POST":
             body = environ["wsgi.input"].getvalue()
             if not _well_formed(body):
-                query = environ.get("QUERY_STRING", "")
-                sid = re.search(r"(?:^|&)sid=([^&]+)", query)
-                if sid and sid[1] in self.sockets:
-                    self.disconnect(sid[1])
+                if _sid(environ) in self.sockets:
+                    self.disconnect(_sid(environ))
                 refusal = wire.encode(wire.error_body(InvalidRequest("A malformed packet")))
                 start_response("400 Bad Request", [("Content-Type", "application/json")])
                 return [refusal]
-        return super().handle_request(environ, start_response)
+            return super().handle_request(environ, start_response)
+        answer = super().handle_request(environ, start_response)
+        socket = self.sockets.get(_sid(environ))
+        return answer if socket is None or socket.upgraded else _Answer(answer, socket.queue)
+
+    def _bad_request(self, message: str | None = None) -> dict[str, Any]:
+        return _refused("400 Bad Request", InvalidRequest(message))
+
+    def _method_not_found(self) -> dict[str, Any]:
+        return _refused("405 Method Not Allowed", MethodNotAllowed())
+
+
+class _Answer:
+    """The body of a poll's answer; the client is taking it until it is written."""
+
+    def __init__(self, body: Iterable[bytes], outbox: Outbox) -> None:
+        self._body = body
+        self._outbox = outbox
+        outbox.writing += 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        """WSGI's servers call it when the answer was written, or could not be."""
+        self._outbox.writing -= 1
+        self._outbox.stalled_since_s = None
+
+
+def _sid(environ: dict[str, Any]) -> str:
+    return parse_qs(environ.get("QUERY_STRING", "")).get("sid", [""])[0]
+
+
+def _refused(status: str, error: TalusError) -> dict[str, Any]:
+    """A refusal in the shape in which engineio hands its responses around."""
+    return {
+        "status": status,
+        "headers": [("Content-Type", "application/json")],
+        "response": wire.encode(wire.error_body(error)),
+    }
 
 
 def _well_formed(body: bytes) -> bool:
@@ -123,6 +162,14 @@ def _well_formed(body: bytes) -> bool:
         elif packet[:1] not in set("0123456"):
             return False
     return True
+
+
+def _refusal(failure: Exception) -> TalusError:
+    """What a failed call is answered: a refusal as it is, a mistake of ours as INTERNAL, and logged."""
+    if isinstance(failure, TalusError):
+        return failure
+    log.error("a call failed", exc_info=failure)
+    return TalusError()
 
 
 class Client:
@@ -236,6 +283,7 @@ class Sockets(socketio.Server):
         for session in client.sessions.values():
             self._hall.leave(client.outbox, session.id)
             self._rooms.leave(session, client_id)
+            self._sessions.touch(session)
 
     def _watch_polls(self) -> None:
         """Cut polling clients that take nothing for STALL_S while something waits for them."""
@@ -303,9 +351,13 @@ class Sockets(socketio.Server):
         elif kind in (_BINARY_EVENT, _BINARY_ACK):
             client.attachments = int(parsed[2] or 0)
             raise BinaryNotSupported()
-        elif kind == _EVENT:
+        else:
             said = wire.decode(parsed[5])
-            if not isinstance(said, list) or not said or not isinstance(said[0], str):
+            if not isinstance(said, list):
+                raise InvalidRequest("A malformed packet")
+            if kind == _ACK:
+                return  # of what nobody asked: talus asks for no acknowledgements
+            if not said or not isinstance(said[0], str):
                 raise InvalidRequest("A malformed packet")
             number = int(parsed[4]) if parsed[4] else None
             self._call(client, said[0], said[1] if len(said) > 1 else None, number, len(data))
@@ -319,10 +371,10 @@ class Sockets(socketio.Server):
             respond = partial(self._respond, client, number, payload)
             try:
                 command(client, payload, size, respond)
-            except TalusError as error:
+            except Exception as failure:
                 client.end()
                 client.wait()
-                self._refuse(client, number, error)
+                self._refuse(client, number, _refusal(failure))
             return
         client.wait()
         call = self._others.get(name)
@@ -330,7 +382,8 @@ class Sockets(socketio.Server):
             if call is None:
                 raise UnknownEvent()
             answer = call(client, payload)
-        except TalusError as error:
+        except Exception as failure:
+            error = _refusal(failure)
             if call == self._show and number is not None:
                 self._refuse(client, number, error)
                 return
@@ -366,8 +419,8 @@ class Sockets(socketio.Server):
     def _join(self, client: Client, payload: Any) -> dict[str, Any]:
         session_id = session_id_of(payload)
         request: JoinRequest = convert(payload, JoinRequest)
-        joined = sum(1 for session in client.sessions.values() if not session.removed)
-        if joined >= MAX_SESSIONS and session_id not in client.sessions:
+        client.sessions = {key: kept for key, kept in client.sessions.items() if not kept.removed}
+        if len(client.sessions) >= MAX_SESSIONS and session_id not in client.sessions:
             raise LimitExceeded(f"A client may be in up to {MAX_SESSIONS} sessions")
         session, created = self._sessions.get_or_open(session_id)
         session.pins += 1
@@ -407,6 +460,7 @@ class Sockets(socketio.Server):
         self._hall.leave(client.outbox, session_id)
         if session is not None:
             self._rooms.leave(session, client.id)
+            self._sessions.touch(session)
         return wire.builtins(answer)
 
     def _ping(self, client: Client, payload: Any) -> dict[str, Any]:

@@ -9,8 +9,11 @@ Measured reasons: docs/decisions/0006 and docs/protocol.md, "Limits".
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from contextlib import suppress
 from typing import Any
 
@@ -19,15 +22,48 @@ from gevent.lock import RLock
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import WebSocket as _WebSocket
 
-from ..service.pace import TURN_S
+from ..service.pace import TURN_S, Pace
 
 MAX_MESSAGE_BYTES = 1_000_000
 STALL_S = 10.0  # a client that takes nothing for so long while something waits is cut
+LINGER_S = 2.0  # for the peer to close its half
 WRITE_BYTES = 256 * 1024  # handed to the kernel at once; pings pass between slices
 READ_BYTES = 64 * 1024
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _PROTOCOL_ERROR, _BAD_TEXT, _TOO_LARGE = 1002, 1007, 1009
+
+
+def send_all(connection: socket.socket, data: bytes) -> None:
+    """Write all of it, as fast as the peer takes it. Raises OSError where it takes nothing for STALL_S.
+
+    The kernel says that a socket can be written to only once a third of its
+    buffer is free, which takes a slow peer longer than STALL_S: what counts is
+    whether the bytes that it has not acknowledged become fewer.
+    """
+    view = memoryview(data)
+    while view:
+        stalled = gevent.Timeout(STALL_S)
+        unsent = _unsent(connection)
+        while True:
+            try:
+                with stalled:
+                    sent = connection.send(view[:WRITE_BYTES])
+                break
+            except gevent.Timeout as timeout:
+                if timeout is not stalled:
+                    raise
+                left = _unsent(connection)
+                if left >= unsent:
+                    raise TimeoutError("the peer takes nothing") from None
+                unsent = left
+                stalled = gevent.Timeout(STALL_S)
+        view = view[sent:]
+
+
+def _unsent(connection: socket.socket) -> int:
+    """Bytes that the kernel holds because the peer has not acknowledged them."""
+    return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 class Frames(bytes):
@@ -57,6 +93,7 @@ class WebSocket(_WebSocket):
         super().__init__(environ, stream, handler)
         self._socket: socket.socket = handler.socket
         self._lock = RLock()
+        self._pace = Pace()
 
     def __del__(self) -> None:
         """The base class would write to a socket that may be somebody else's by now."""
@@ -79,6 +116,7 @@ class WebSocket(_WebSocket):
         kind = 0
         message = bytearray()
         while True:
+            self._pace.breathe()  # small frames, however many, leave the others their turns
             final, opcode, payload = self._frame(MAX_MESSAGE_BYTES - len(message))
             if opcode == PING:
                 self._write(frame(bytes(payload), PONG))
@@ -106,9 +144,11 @@ class WebSocket(_WebSocket):
             raise _Refused(_PROTOCOL_ERROR)
         if size == 126:
             (size,) = struct.unpack("!H", self._read(2))
+            if size < 126:
+                raise _Refused(_PROTOCOL_ERROR)
         elif size == 127:
             (size,) = struct.unpack("!Q", self._read(8))
-            if size >> 63:
+            if size >> 63 or size < 65536:
                 raise _Refused(_PROTOCOL_ERROR)
         if not control and size > room:
             raise _Refused(_TOO_LARGE)
@@ -151,11 +191,7 @@ class WebSocket(_WebSocket):
     def _write(self, data: bytes) -> None:
         """Write it all, as fast as the peer takes it. Raises OSError where that takes nothing for STALL_S."""
         with self._lock:
-            view = memoryview(data)
-            while view:
-                with gevent.Timeout(STALL_S, TimeoutError("the peer takes nothing")):
-                    sent = self._socket.send(view[:WRITE_BYTES])
-                view = view[sent:]
+            send_all(self._socket, data)
 
     def close(self, code: int = 1000, message: bytes = b"") -> None:
         """Say goodbye with `code`, as far as the peer listens, and end the connection."""
@@ -168,6 +204,8 @@ class WebSocket(_WebSocket):
         except OSError:
             pass
         self._shut(socket.SHUT_WR)
+        # A peer that never closes its half must not keep ours.
+        gevent.spawn_later(LINGER_S, self._shut, socket.SHUT_RDWR)
 
     def abort(self) -> None:
         """End the connection without a word; whoever reads or writes on it wakes up."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import inf
 from typing import Any, assert_never
 
 import msgspec
@@ -30,6 +31,7 @@ from ..service.announce import (
     Presence,
     Refused,
 )
+from ..service.pace import paced
 from ..service.sessions import Session
 from ..service.writer import Answer
 
@@ -227,7 +229,15 @@ def packet(name: str, payload: msgspec.Struct | dict[str, Any] | None = None) ->
     """An event as the text of an Engine.IO message."""
     if payload is None:
         return b'42["%s"]' % name.encode()
-    return b'42["%s",%s]' % (name.encode(), encode(payload))
+    return b'42["%s",%s]' % (name.encode(), _encode_any(payload))
+
+
+def _encode_any(payload: Any) -> bytes:
+    """JSON of what may hold a client's own words: msgspec refuses half a character, ASCII does not."""
+    try:
+        return encode(payload)
+    except UnicodeError:
+        return json.dumps(builtins(payload)).encode()
 
 
 def event(payload: RoomEvent) -> bytes:
@@ -235,7 +245,7 @@ def event(payload: RoomEvent) -> bytes:
 
 
 def acknowledgement(number: int, payload: Any) -> bytes:
-    return b"43%d[%s]" % (number, encode(payload))
+    return b"43%d[%s]" % (number, _encode_any(payload))
 
 
 def error_packet(error: TalusError) -> bytes:
@@ -490,6 +500,7 @@ def roots(graph: Graph) -> Generator[None, None, bytes]:
 # -- JSON from outside --
 
 _decode = msgspec.json.Decoder().decode
+MAX_CLASSIFIED = 2_000_000  # characters that are read again to say what is wrong with them
 _DEEPEST = 100  # brackets; more than any rule allows, less than any parser minds
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
@@ -507,21 +518,29 @@ def decode(text: str | bytes) -> Any:
     try:
         if isinstance(text, bytes):
             text = text.decode()
-        return json.loads(_flattened(text), parse_constant=_refuse)
+        if len(text) > MAX_CLASSIFIED:
+            raise ValueError("too long to look for the reason")
+        return json.loads(paced(_flattened(text)), parse_constant=_refuse, parse_int=_integer)
     except (ValueError, RecursionError):
         raise InvalidRequest("The request is not JSON") from None
+
+
+def _integer(digits: str) -> int | float:
+    # Python refuses to read 4,300 digits and more; as infinity it is refused as a value.
+    return int(digits) if len(digits) < 1_000 else inf
 
 
 def _refuse(constant: str) -> Any:
     raise ValueError(constant)
 
 
-def _flattened(text: str) -> str:
+def _flattened(text: str) -> Generator[None, None, str]:
     """The text without what is nested too deeply to be of use: no reader needs a deep stack for it."""
     depth = 0
     kept = []
     since = 0
     for token in _TOKENS.finditer(text):
+        yield
         bracket = token.group()
         if bracket in "[{":
             depth += 1

@@ -37,7 +37,9 @@ const { useWebSocket } = await import(new URL("../../docs/examples/useWebSocket.
 function Room() {
   const { socket, connected, activeClients } = useWebSocket(sessionId, url);
   const id = socket?.id;
-  useEffect(() => say({ shown: { connected, activeClients, id } }));
+  useEffect(() => {
+    say({ shown: { connected, activeClients, id } });
+  });
   return createElement("p", null, connected ? `${activeClients} here` : "not connected");
 }
 

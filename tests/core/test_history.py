@@ -354,6 +354,8 @@ def test_two_that_lost_one_key_both_come_back(graph: Graph) -> None:
         (MoveNode(C, A, 0), [NodeUnlinked(A, C, "Zz"), NodeLinked(A, C, "a1", 1)]),
         (MoveNode(B, R), [NodeUnlinked(R, B, "a0"), NodeLinked(A, B, "a0", 0)]),
         (MoveNode(A, None), [NodeLinked(None, A, "a0", 0, "a2")]),
+        # To the place where it was already: the key is its own, and nobody took it.
+        (MoveNode(A, None, 0), [NodeLinked(None, A, "a0", 0, "a0")]),
         (MoveNode(R, None, 0), [NodeLinked(None, R, "a1", 1, "Zz")]),
     ],
 )
@@ -375,3 +377,25 @@ def test_taking_a_node_back_records_what_it_holds_today(graph: Graph) -> None:
     carry_out(graph, UpdateProperty(NEW, "q", 2))
     back = applied(graph, reverse(graph, facts))
     assert back == [NodeDeleted(NEW, "t", None, {"p": 1, "q": 2}, "a2")]
+
+
+@pytest.mark.parametrize(
+    "fact, back",
+    [
+        (NodeCreated(A, "t", B, {"p": 1}), NodeDeleted(A, "t", B, {"p": 1})),
+        (NodeCreated(A, "t", None, {}, "a0", 3), NodeDeleted(A, "t", None, {}, "a0")),
+        (NodeDeleted(A, "t", B, {"p": 1}), NodeCreated(A, "t", B, {"p": 1})),
+        (NodeDeleted(A, "t", None, {}, "a0"), NodeCreated(A, "t", None, {}, "a0")),
+        (NodeLinked(B, A, "a0", 3), NodeUnlinked(B, A, "a0")),
+        (NodeLinked(B, A, "a0", 3, "a7"), NodeUnlinked(B, A, "a0", "a7")),
+        (NodeLinked(None, A, "a0", 3, "a7"), NodeLinked(None, A, "a7", 0, "a0")),
+        (NodeUnlinked(B, A, "a0"), NodeLinked(B, A, "a0", 0)),
+        (NodeUnlinked(B, A, "a0", "a7", 3), NodeLinked(B, A, "a0", 0, "a7")),
+        (PropertyChanged(A, "p", None, 1), PropertyChanged(A, "p", 1, None)),
+    ],
+)
+def test_the_inverse_of_a_fact(fact: Fact, back: Fact) -> None:
+    """It keeps what its own inverse needs; the index is worked out where it is applied."""
+    assert invert(fact) == back
+    again = invert(back)
+    assert invert(again) == back

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from talus.store import journal as module
 from talus.store.changes import Change, NewCommit, NewSession, NewState, Removal
 from talus.store.journal import PART_FACTS, Journal
 from talus.store.migrations import APPLICATION_ID, STEPS, SchemaError
+from talus.store.reading import WIRE_BYTES
 
 ALL = 2**31  # after every part of a version
 Json = dict[str, Any]
@@ -380,7 +382,7 @@ def test_paging_reads_every_part_once(
     while page := journal.parts(1, *at, until, max_bytes):
         for part in page:
             size = sum(len(msgspec.json.encode(fact)) for fact in part.facts)
-            assert size < part.size < size + 260 * len(part.facts) + 3 + len(part.facts)
+            assert size < part.size <= size + (WIRE_BYTES + 1) * len(part.facts) + 2
         # The last one may pass the bound; those before it do not.
         assert len(page) == 1 or sum(part.size for part in page[:-1]) < max_bytes
         found += page
@@ -876,7 +878,10 @@ def test_a_checkpoint_waits_for_a_reader(journal: Journal, path: Path) -> None:
         reader.execute("BEGIN")
         assert reader.execute("SELECT version FROM session").fetchone() == (1,)
         journal.write(room.command(UpdateProperty(A, "p", 1)))
+        began_s = perf_counter()
         assert journal.checkpoint() is False
+        assert perf_counter() - began_s < module.LOCK_WAIT_MS / 1000 / 2  # it gives up; commits come first
+        assert journal._sql.execute("PRAGMA busy_timeout").fetchone() == (module.LOCK_WAIT_MS,)
         assert journal.wal_bytes > 0
         assert reader.execute("SELECT version FROM session").fetchone() == (1,)
         journal.write(room.command(UpdateProperty(A, "p", 2)))  # nor does a reader hold up a writer
@@ -936,6 +941,16 @@ def test_a_file_that_is_not_ours_to_write_stays_as_it_is(path: Path, make: Calla
     with pytest.raises(SchemaError):
         Journal(path)
     assert path.read_bytes() == before
+    dump(path)  # who opens it next finds it in order, and leaves the file alone
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_stays_as_it_is(path: Path) -> None:
+    path.write_text("goulash\n" * 1000)
+    with pytest.raises((SchemaError, peewee.DatabaseError)):
+        Journal(path)
+    assert path.read_text() == "goulash\n" * 1000
 
 
 def test_the_file_says_what_it_is(journal: Journal, path: Path) -> None:

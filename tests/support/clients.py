@@ -333,6 +333,7 @@ class PythonClient(Client):
             handle_sigint=False,
             request_timeout=timeout,
             http_session=session,
+            json=json,  # a setting of the whole process; a server built in a test may have left its own
         )
         self._muted = False
         self.sio.on("*", lambda event, *args: self._hear(event, args))
@@ -372,8 +373,12 @@ class PythonClient(Client):
         self._muted = True
         eio = self.sio.eio
         if eio.current_transport == "websocket" and eio.ws is not None and eio.ws.sock is not None:
+            ws, reading = eio.ws, eio.read_loop_task
             with contextlib.suppress(OSError):
-                eio.ws.sock.shutdown(socket.SHUT_RDWR)
+                ws.sock.shutdown(socket.SHUT_RDWR)
+            if reading is not None:
+                reading.join(2)  # it must not find its file closed while it reads
+            ws.shutdown()
             return
         eio.state = "disconnected"
         eio.queue.put(None)
@@ -578,7 +583,7 @@ class RawClient(Client):
             _, _, rest = rest.partition(",")
         digits = len(rest) - len(rest.lstrip("0123456789"))
         number, body = rest[:digits], rest[digits:]
-        data = json.loads(body, parse_constant=_refuse_constant) if body else None
+        data: Any = json.loads(body, parse_constant=_refuse_constant) if body else None
         if kind == "0":
             self._heard("connect", (data["sid"],))
         elif kind == "1":
@@ -586,7 +591,8 @@ class RawClient(Client):
         elif kind == "2":
             self._heard(data[0], tuple(data[1:]))
         elif kind == "3":
-            self._answered(self._acks.pop(int(number)), tuple(data))
+            if int(number) in self._acks:  # else a test sent the packet by hand, and reads `packets`
+                self._answered(self._acks.pop(int(number)), tuple(data))
         elif kind == "4":
             self._heard("connect_error", (data,))
         else:
@@ -838,6 +844,8 @@ class RawPolling(RawClient):
                 self._receive_all(body)
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             self._ended(repr(error))
+        finally:
+            self._receiver.close()
 
     def post(self, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
         """A polling POST with this very body: its status and answer."""
@@ -869,7 +877,8 @@ class RawPolling(RawClient):
             if connection.sock is not None:
                 with contextlib.suppress(OSError):
                     connection.sock.shutdown(socket.SHUT_RDWR)
-            connection.close()
+        with self._sending:
+            self._sender.close()
 
 
 _CLASSES: dict[str, Callable[..., Client]] = {"python": PythonClient, "node": NodeClient}

@@ -190,7 +190,7 @@ class Server:
         options.setdefault("allow_redirects", False)
         return self.http.request(method, address, **options)
 
-    def get(self, path: str, *, headers: dict[str, str] | None = None, **params: Any) -> requests.Response:
+    def get(self, path: str, *, headers: Any = None, **params: Any) -> requests.Response:
         return self.request("GET", path, params=params, headers=headers)
 
     def post(
@@ -269,7 +269,7 @@ class Server:
                 return commits
             before = {"before": page["next_before"]}
 
-    def check_converged(self, session_id: str, *trees: Tree) -> JsonObject:
+    def check_converged(self, session_id: str, *trees: Tree | None) -> JsonObject:
         """The graph, once it equals each of `trees` and a rebuild from the events."""
         graph = self.graph(session_id)
         history = rebuilt(self.events(session_id))
@@ -277,6 +277,7 @@ class Server:
             ("the rebuilt journal", history),
             *((f"tree {n}", t) for n, t in enumerate(trees)),
         ]:
+            assert tree is not None, f"{name} was never fetched"
             assert tree.version == graph["version"], (
                 f"{name} is at {tree.version}, the graph at {graph['version']}"
             )
