@@ -21,6 +21,7 @@ from .websocket import MAX_MESSAGE_BYTES
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 SOCKET_PATH = "/socket.io/"
+CONNECTION = "talus.connection"  # the environ's name for the socket that a request came on
 
 _METHODS = "GET, POST, PUT, DELETE, OPTIONS"
 _HEADERS = "Content-Type, Authorization, Talus-Actor, If-None-Match"

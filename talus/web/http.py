@@ -19,7 +19,7 @@ from geventwebsocket import handler
 
 from ..core.errors import InvalidRequest
 from . import wire
-from .gate import Gate
+from .gate import CONNECTION, Gate
 from .websocket import WebSocket, send_all
 
 HEAD_S = 10.0
@@ -84,6 +84,7 @@ class Handler(handler.WebSocketHandler):
     def handle_one_response(self) -> None:
         self._clock.close()
         self._unread = False
+        self.environ[CONNECTION] = self.socket
         clock = gevent.Timeout.start_new(BODY_S)
         try:
             self.wsgi_input = self.environ["wsgi.input"] = _Body(self._read_body())

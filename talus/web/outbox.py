@@ -14,6 +14,7 @@ of its own. Why so, and what of engineio this leans on: docs/decisions/0006.
 from __future__ import annotations
 
 import logging
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -29,7 +30,7 @@ from ..core.records import Part
 from ..service.announce import Announcement, Committed, Deleted, Presence, Refused
 from ..service.replay import MAX_PART
 from . import wire
-from .websocket import Frames, frame
+from .websocket import Frames, frame, unsent
 
 SLICE_BYTES = 256 * 1024
 POLL_PACKETS = 16  # the python-socketio client drops an answer of more
@@ -317,7 +318,9 @@ class Outbox:
         self._rest: deque[bytes] = deque()  # of chunks that polls take a part of
         self._half: tuple[Channel, Feed] | None = None  # a commit is half told: nothing may stand inside
         self._held = 0
-        self.writing = 0  # answers to polls that are on their way
+        self.writing = 0  # answers to polls that are being written
+        self.connection: socket.socket | None = None  # that the last of them went to
+        self._unsent = 0  # bytes of it in the kernel when `progresses` last looked
         self._taking = False
         self._closed = False
         self._event = Event()
@@ -348,6 +351,11 @@ class Outbox:
             and not self.writing
             and bool(self._urgent or self._queue or self._rest or self._half or any(self._feeds()))
         )
+
+    def progresses(self) -> bool:
+        """Whether the client has taken some of the last poll's answer since this was last asked."""
+        before, self._unsent = self._unsent, unsent(self.connection) if self.connection else 0
+        return self._unsent < before
 
     # -- what engineio asks --
 

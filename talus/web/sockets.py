@@ -45,6 +45,7 @@ from ..service.replay import Replay
 from ..service.sessions import Session, Sessions
 from ..service.writer import Answer
 from . import wire
+from .gate import CONNECTION
 from .outbox import Hall, Outbox
 from .websocket import MAX_MESSAGE_BYTES, STALL_S
 
@@ -106,7 +107,9 @@ class _Engine(engineio.Server):
             return super().handle_request(environ, start_response)
         answer = super().handle_request(environ, start_response)
         socket = self.sockets.get(_sid(environ))
-        return answer if socket is None or socket.upgraded else _Answer(answer, socket.queue)
+        if socket is None or socket.upgraded:
+            return answer
+        return _Answer(answer, socket.queue, environ[CONNECTION])
 
     def _bad_request(self, message: str | None = None) -> dict[str, Any]:
         return _refused("400 Bad Request", InvalidRequest(message))
@@ -116,12 +119,13 @@ class _Engine(engineio.Server):
 
 
 class _Answer:
-    """The body of a poll's answer; the client is taking it until it is written."""
+    """The body of a poll's answer; the client is taking it until it is written, and sent."""
 
-    def __init__(self, body: Iterable[bytes], outbox: Outbox) -> None:
+    def __init__(self, body: Iterable[bytes], outbox: Outbox, connection: Any) -> None:
         self._body = body
         self._outbox = outbox
         outbox.writing += 1
+        outbox.connection = connection
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body)
@@ -294,7 +298,7 @@ class Sockets(socketio.Server):
                 outbox = socket.queue
                 if socket.upgraded or socket.closed or not outbox.waits:
                     outbox.stalled_since_s = None
-                elif outbox.stalled_since_s is None:
+                elif outbox.stalled_since_s is None or outbox.progresses():
                     outbox.stalled_since_s = now
                 elif now - outbox.stalled_since_s > STALL_S:
                     self._cut(socket)

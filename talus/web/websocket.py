@@ -44,7 +44,7 @@ def send_all(connection: socket.socket, data: bytes) -> None:
     view = memoryview(data)
     while view:
         stalled = gevent.Timeout(STALL_S)
-        unsent = _unsent(connection)
+        before = unsent(connection)
         while True:
             try:
                 with stalled:
@@ -53,16 +53,18 @@ def send_all(connection: socket.socket, data: bytes) -> None:
             except gevent.Timeout as timeout:
                 if timeout is not stalled:
                     raise
-                left = _unsent(connection)
-                if left >= unsent:
+                left = unsent(connection)
+                if left >= before:
                     raise TimeoutError("the peer takes nothing") from None
-                unsent = left
+                before = left
                 stalled = gevent.Timeout(STALL_S)
         view = view[sent:]
 
 
-def _unsent(connection: socket.socket) -> int:
-    """Bytes that the kernel holds because the peer has not acknowledged them."""
+def unsent(connection: socket.socket) -> int:
+    """Bytes that the kernel holds because the peer has not acknowledged them; 0 for a closed socket."""
+    if connection.fileno() < 0:
+        return 0
     return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
