@@ -67,7 +67,7 @@ wheel: $(INSTALLED) ## make dist/talus-*.whl, and check what it carries
 	@! grep -E '\.db|^tests/' build/carried.txt >&2 || { echo "these have no place in the wheel" >&2; exit 1; }
 	@ls dist/talus-*.whl
 
-demo: $(INSTALLED_DEV) ## two clients at work on one session, to watch
+demo: $(INSTALLED_DEV) ## build a project of 300 nodes while three clients watch, and compare
 	@exec $(PY) scripts/demo.py $(ARGS)
 
 bench: $(INSTALLED_DEV) ## measure this machine (ARGS: see scripts/bench.py)

@@ -23,9 +23,9 @@ from .service.sessions import Sessions
 from .service.writer import Writer
 from .store import templates
 from .store.journal import SQLITE_VERSION, Journal
+from .web.channel import Hall
 from .web.gate import Gate, is_loopback
 from .web.http import Handler
-from .web.outbox import Hall
 from .web.rest import Rest
 from .web.sockets import Sockets
 

@@ -20,9 +20,10 @@ from ..core.commands import CreateNode
 from ..core.errors import InvalidRequest, InvalidSession, ProjectNotFound, TemplateNotFound
 from ..core.template import Template
 from .disk import Disk
+from .jobs import Create, Execute, Remove, Respond, Turn
 from .pace import paced
 from .sessions import Session, Sessions, new_id
-from .writer import Create, Execute, Remove, Respond, Turn, Writer
+from .writer import Writer
 
 MAX_NAME = 1_000  # characters of a session's name
 

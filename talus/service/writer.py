@@ -20,11 +20,9 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import gevent
-import msgspec
 from gevent.event import Event
 
 from ..core import history
-from ..core.commands import Command
 from ..core.decide import decide
 from ..core.errors import (
     Busy,
@@ -46,13 +44,13 @@ from ..core.summary import describe
 from ..store.changes import Change, NewCommit, NewSession, NewState, Removal
 from .announce import Announcement, Committed, Deleted, Publish, Refused
 from .disk import Disk
+from .jobs import Answer, Call, Create, Execute, Job, Remove, Turn
 from .pace import TURN_S, Pace
 from .sessions import Session, Sessions
 
 MAX_QUEUE = 20_000  # jobs; past that the answer is BUSY
 MAX_BATCH_JOBS = 256  # in one commit
 MAX_BATCH_WEIGHT = 2_000_000  # bytes of requests and facts in one commit, so that publishing it is quick
-FACT_WEIGHT = 300  # bytes of an average fact on the wire
 CHECKPOINT_AFTER_S = 0.2  # of rest: then the file alone is whole and complete
 CHECKPOINT_RETRY_S = 0.05  # while a reader holds the WAL
 CHECKPOINT_BYTES = 16 * 1024 * 1024  # of WAL: then even under load
@@ -61,76 +59,6 @@ MAX_NAMED = 100  # commands in the details of an UNDO_CONFLICT
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a job came to. `record` is None for a deleted session."""
-
-    session: Session
-    record: CommitRecord | None
-    duplicate: bool = False
-
-
-Respond = Callable[[Answer | TalusError], None]
-
-
-class Job:
-    """A wish in the queue. `respond` is called once, in the writer's greenlet, and must not wait."""
-
-    weight = FACT_WEIGHT  # bytes, about: of the request and what it will say
-
-    def __init__(self, session: Session, actor: str, respond: Respond) -> None:
-        self.session = session
-        self.actor = actor
-        self.respond = respond
-
-
-class Call(Job):
-    """A job that makes a commit. `chosen`: the client chose the command_id, so it may be a repeat.
-
-    digest: stands for what is asked; a repeat with another one is COMMAND_ID_REUSED.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        actor: str,
-        respond: Respond,
-        command_id: str,
-        chosen: bool,
-        digest: bytes,
-        expected_version: int | None,
-    ) -> None:
-        super().__init__(session, actor, respond)
-        self.command_id = command_id
-        self.chosen = chosen
-        self.digest = digest
-        self.expected_version = expected_version
-
-
-class Execute(Call):
-    command_type: str
-    command: Command
-
-
-class Turn(Call):
-    """An `Undo` or `Redo`."""
-
-    kind: str
-    own: bool  # only the actor's own commands: scope "actor"
-
-
-class Create(Call):
-    """A new session, stored; with a command, its first commit makes a project of it."""
-
-    command: Command | None = None
-    command_type = "CreateNode"
-
-
-class Remove(Job):
-    """Delete the session, for ever; with clients in it only when forced."""
-
-    force: bool
 
 
 class _Draft:

@@ -31,11 +31,12 @@ from ..core.graph import Graph, rebuild
 from ..core.values import MAX_INTEGER
 from ..service.access import actor_of
 from ..service.calls import Calls, session_id_of
+from ..service.jobs import Answer
 from ..service.pace import Pace, paced
 from ..service.replay import Replay
 from ..service.sessions import Session, Sessions
-from ..service.writer import Answer
 from . import wire
+from .decode import decode
 
 ROOT = "/api/v1"
 JSON = "application/json"
@@ -339,7 +340,7 @@ def _body() -> Any:
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if (raw or media_type) and media_type != JSON:
         raise UnsupportedMediaType()
-    return wire.decode(raw) if raw else None
+    return decode(raw) if raw else None
 
 
 def _actor() -> str:

@@ -9,22 +9,15 @@ before it. Source: docs/protocol.md, "Calls".
 
 from __future__ import annotations
 
-import binascii
-import json
 import logging
 import re
-from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any
-from urllib.parse import parse_qs
 
-import engineio
 import gevent
 import socketio
-from engineio.async_drivers import gevent as engineio_gevent
-from engineio.payload import Payload
 from gevent.event import Event
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
 
@@ -33,139 +26,33 @@ from ..core.errors import (
     InvalidRequest,
     InvalidSession,
     LimitExceeded,
-    MethodNotAllowed,
     TalusError,
     UnknownEvent,
 )
 from ..service.access import actor_of
 from ..service.calls import Calls, JoinRequest, PresenceRequest, convert, session_id_of
+from ..service.jobs import Answer
 from ..service.pace import Pace
 from ..service.presence import Rooms
 from ..service.replay import Replay
 from ..service.sessions import Session, Sessions
-from ..service.writer import Answer
 from . import wire
-from .gate import CONNECTION
-from .outbox import Hall, Outbox
+from .channel import Hall
+from .decode import decode
+from .engine import Engine, TextOnly
+from .outbox import Outbox
 from .websocket import MAX_MESSAGE_BYTES, STALL_S
 
 PING_INTERVAL_S = 25
 PING_TIMEOUT_S = 20
 MAX_SESSIONS = 64  # that one client may be in
 MAX_IN_FLIGHT = 256  # commands of one client that are queued; its next one waits
-MAX_POSTED = 10_000  # packets in one POST of a polling client, which sends all that it has at once
 
 # A Socket.IO packet: type, attachments, namespace, number, JSON.
 _PACKET = re.compile(r"([0-6])(?:(\d{1,9})-)?(?:(/[^,]*)(?:,|$))?(\d{1,15})?(.*)", re.DOTALL)
 _CONNECT, _DISCONNECT, _EVENT, _ACK, _CONNECT_ERROR, _BINARY_EVENT, _BINARY_ACK = range(7)
 
 log = logging.getLogger(__name__)
-
-Payload.max_decode_packets = MAX_POSTED  # as shipped, a burst of more than 16 is lost in silence
-
-
-class _TextOnly:
-    """engineio guesses whether a text is JSON; ours always stays text, and is decoded once."""
-
-    dumps = staticmethod(json.dumps)
-
-    @staticmethod
-    def loads(text: str) -> Any:
-        raise ValueError("left as text")
-
-
-class _WebSocketWSGI(engineio_gevent.WebSocketWSGI):
-    """Ends a connection whose message is no Engine.IO packet; engineio would die of it, loudly."""
-
-    def wait(self) -> Any:
-        message = super().wait()
-        if isinstance(message, str) and message[:1] not in set("1345") and message != "2probe":
-            return None
-        return message
-
-
-class _Engine(engineio.Server):
-    """Engine.IO with an outbox for each client, and a check of posted packets before it takes them apart."""
-
-    def __init__(self, *, outbox_bytes: int, **options: Any) -> None:
-        super().__init__(**options)
-        self._outbox_bytes = outbox_bytes
-        self._async: dict[str, Any] = {**self._async, "websocket": _WebSocketWSGI}
-
-    def create_queue(self, *args: Any, **kwargs: Any) -> Outbox:
-        return Outbox(self._outbox_bytes)
-
-    def handle_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if environ["REQUEST_METHOD"] == "POST":
-            body = environ["wsgi.input"].getvalue()
-            if not _well_formed(body):
-                if _sid(environ) in self.sockets:
-                    self.disconnect(_sid(environ))
-                refusal = wire.encode(wire.error_body(InvalidRequest("A malformed packet")))
-                start_response("400 Bad Request", [("Content-Type", "application/json")])
-                return [refusal]
-            return super().handle_request(environ, start_response)
-        answer = super().handle_request(environ, start_response)
-        socket = self.sockets.get(_sid(environ))
-        if socket is None or socket.upgraded:
-            return answer
-        return _Answer(answer, socket.queue, environ[CONNECTION])
-
-    def _bad_request(self, message: str | None = None) -> dict[str, Any]:
-        return _refused("400 Bad Request", InvalidRequest(message))
-
-    def _method_not_found(self) -> dict[str, Any]:
-        return _refused("405 Method Not Allowed", MethodNotAllowed())
-
-
-class _Answer:
-    """The body of a poll's answer; the client is taking it until it is written, and sent."""
-
-    def __init__(self, body: Iterable[bytes], outbox: Outbox, connection: Any) -> None:
-        self._body = body
-        self._outbox = outbox
-        outbox.writing += 1
-        outbox.connection = connection
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
-
-    def close(self) -> None:
-        """WSGI's servers call it when the answer was written, or could not be."""
-        self._outbox.writing -= 1
-        self._outbox.stalled_since_s = None
-
-
-def _sid(environ: dict[str, Any]) -> str:
-    return parse_qs(environ.get("QUERY_STRING", "")).get("sid", [""])[0]
-
-
-def _refused(status: str, error: TalusError) -> dict[str, Any]:
-    """A refusal in the shape in which engineio hands its responses around."""
-    return {
-        "status": status,
-        "headers": [("Content-Type", "application/json")],
-        "response": wire.encode(wire.error_body(error)),
-    }
-
-
-def _well_formed(body: bytes) -> bool:
-    """Whether the body of a poll's POST is a list of Engine.IO packets."""
-    try:
-        packets = body.decode().split("\x1e")
-    except UnicodeDecodeError:
-        return False
-    if len(packets) > MAX_POSTED:
-        return False
-    for packet in packets:
-        if packet[:1] == "b":
-            try:
-                b64decode(packet[1:], validate=True)
-            except binascii.Error:
-                return False
-        elif packet[:1] not in set("0123456"):
-            return False
-    return True
 
 
 def _refusal(failure: Exception) -> TalusError:
@@ -224,7 +111,7 @@ class Sockets(socketio.Server):
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
             max_http_buffer_size=MAX_MESSAGE_BYTES,
-            json=_TextOnly,
+            json=TextOnly,
             logger=logging.getLogger("talus.socketio"),
             engineio_logger=logging.getLogger("talus.engineio"),
             outbox_bytes=outbox_bytes,
@@ -256,8 +143,8 @@ class Sockets(socketio.Server):
         self.on("disconnect", self._disconnected)
         self._watch = gevent.spawn(self._watch_polls)
 
-    def _engineio_server_class(self) -> type[_Engine]:
-        return _Engine
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
 
     # -- connections --
 
@@ -346,7 +233,7 @@ class Sockets(socketio.Server):
             raise InvalidRequest("A malformed packet")
         kind, namespace = int(parsed[1]), parsed[3] or "/"
         if kind == _CONNECT and (client is None or namespace != "/"):
-            auth = wire.decode(parsed[5]) if parsed[5] else None
+            auth = decode(parsed[5]) if parsed[5] else None
             self._handle_connect(eio_sid, namespace, auth)
         elif client is None or namespace != "/" or kind in (_CONNECT, _CONNECT_ERROR):
             raise InvalidRequest("A malformed packet")
@@ -356,7 +243,7 @@ class Sockets(socketio.Server):
             client.attachments = int(parsed[2] or 0)
             raise BinaryNotSupported()
         else:
-            said = wire.decode(parsed[5])
+            said = decode(parsed[5])
             if not isinstance(said, list):
                 raise InvalidRequest("A malformed packet")
             if kind == _ACK:

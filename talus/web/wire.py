@@ -8,32 +8,27 @@ Engine.IO packet, however many clients hear it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from math import inf
 from typing import Any, assert_never
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ..core.errors import InvalidRequest, TalusError
+from ..core.errors import TalusError
 from ..core.facts import Fact, NodeCreated, NodeDeleted, NodeLinked, NodeUnlinked, PropertyChanged
 from ..core.graph import Graph
 from ..core.records import CommitRecord, SessionRecord
 from ..service.announce import (
-    Announcement,
-    Committed,
     Connected,
     Deleted,
     Disconnected,
     Presence,
     Refused,
 )
-from ..service.pace import paced
+from ..service.jobs import Answer
 from ..service.sessions import Session
-from ..service.writer import Answer
 
 PROTOCOL = "1.0"
 
@@ -344,68 +339,30 @@ def _name(properties: dict[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def notice(session_id: str, announcement: Announcement) -> list[bytes]:
+Notice = Refused | Connected | Disconnected | Presence | Deleted
+
+_NOTICES: dict[type, tuple[str, type[RoomEvent]]] = {
+    Connected: ("session:connected", ConnectedEvent),
+    Disconnected: ("session:disconnected", ConnectedEvent),
+    Presence: ("session:presence", PresenceEvent),
+    Deleted: ("session:deleted", DeletedEvent),
+}
+
+
+def notice(
+    session_id: str, announcement: Refused | Connected | Disconnected | Presence | Deleted
+) -> list[bytes]:
     """The packets of what is heard live only."""
-    stated: dict[str, Any] = {
-        "session_id": session_id,
-        "timestamp": timestamp(
-            announcement.record.time_ms if isinstance(announcement, Committed) else announcement.time_ms
-        ),
-    }
-    match announcement:
-        case Committed():
-            raise ValueError("a commit is no notice")
-        case Refused():
-            stated.update(
-                version=announcement.version,
-                command_id=announcement.command_id,
-                command_type=announcement.command_type,
-                actor=announcement.actor,
-            )
-            return [
-                event(CommandEvent(event="command:executing", **stated)),
-                event(FailedEvent(event="command:failed", error=_error(announcement.error), **stated)),
-            ]
-        case Connected() | Disconnected():
-            name = "session:connected" if isinstance(announcement, Connected) else "session:disconnected"
-            return [
-                event(
-                    ConnectedEvent(
-                        event=name,
-                        client_id=announcement.client_id,
-                        actor=announcement.actor,
-                        active_clients=announcement.active_clients,
-                        version=announcement.version,
-                        **stated,
-                    )
-                )
-            ]
-        case Presence():
-            return [
-                event(
-                    PresenceEvent(
-                        event="session:presence",
-                        client_id=announcement.client_id,
-                        actor=announcement.actor,
-                        state=announcement.state,
-                        version=announcement.version,
-                        **stated,
-                    )
-                )
-            ]
-        case Deleted():
-            return [
-                event(
-                    DeletedEvent(
-                        event="session:deleted",
-                        actor=announcement.actor,
-                        version=announcement.version,
-                        **stated,
-                    )
-                )
-            ]
-        case _:
-            assert_never(announcement)
+    stated = msgspec.structs.asdict(announcement)
+    stated.update(session_id=session_id, timestamp=timestamp(stated.pop("time_ms")))
+    if isinstance(announcement, Refused):
+        error = _error(stated.pop("error"))
+        return [
+            event(CommandEvent(event="command:executing", **stated)),
+            event(FailedEvent(event="command:failed", error=error, **stated)),
+        ]
+    name, kind = _NOTICES[type(announcement)]
+    return [event(kind(event=name, **stated))]
 
 
 # -- answers --
@@ -495,63 +452,3 @@ def roots(graph: Graph) -> Generator[None, None, bytes]:
         yield
     pieces.append(b"]")
     return b"".join(pieces)
-
-
-# -- JSON from outside --
-
-_decode = msgspec.json.Decoder().decode
-MAX_CLASSIFIED = 2_000_000  # characters that are read again to say what is wrong with them
-_DEEPEST = 100  # brackets; more than any rule allows, less than any parser minds
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-
-
-def decode(text: str | bytes) -> Any:
-    """JSON from a client. Raises InvalidRequest for what is not JSON, a bare NaN included.
-
-    What is JSON but no value of ours (1e999, a lone surrogate, 1,000 brackets)
-    passes, so that the rules for values can name it.
-    """
-    try:
-        return _decode(text)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        pass
-    try:
-        if isinstance(text, bytes):
-            text = text.decode()
-        if len(text) > MAX_CLASSIFIED:
-            raise ValueError("too long to look for the reason")
-        return json.loads(paced(_flattened(text)), parse_constant=_refuse, parse_int=_integer)
-    except (ValueError, RecursionError):
-        raise InvalidRequest("The request is not JSON") from None
-
-
-def _integer(digits: str) -> int | float:
-    # Python refuses to read 4,300 digits and more; as infinity it is refused as a value.
-    return int(digits) if len(digits) < 1_000 else inf
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
-
-
-def _flattened(text: str) -> Generator[None, None, str]:
-    """The text without what is nested too deeply to be of use: no reader needs a deep stack for it."""
-    depth = 0
-    kept = []
-    since = 0
-    for token in _TOKENS.finditer(text):
-        yield
-        bracket = token.group()
-        if bracket in "[{":
-            depth += 1
-            if depth == _DEEPEST + 1:
-                kept.append(text[since : token.start()])
-        elif bracket in "]}":
-            depth -= 1
-            if depth == _DEEPEST:
-                kept.append("[]")
-                since = token.end()
-    if depth > _DEEPEST:
-        raise ValueError("brackets are left open")
-    kept.append(text[since:])
-    return "".join(kept)

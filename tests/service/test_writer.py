@@ -22,10 +22,11 @@ from talus.service import writer as module
 from talus.service.announce import Announcement, Committed, Deleted, Refused
 from talus.service.calls import Calls
 from talus.service.disk import Disk
+from talus.service.jobs import Answer
 from talus.service.pace import paced
 from talus.service.presence import Rooms
 from talus.service.sessions import EMPTY_S, IDLE_S, Session, Sessions
-from talus.service.writer import Answer, Writer
+from talus.service.writer import Writer
 from talus.store import templates
 from talus.store.journal import Journal
 

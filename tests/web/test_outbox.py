@@ -19,8 +19,9 @@ from talus.core.facts import Fact, PropertyChanged
 from talus.core.records import CommitRecord, Part
 from talus.service.announce import Committed, Connected, Presence, Refused
 from talus.service.replay import MAX_PART
-from talus.web import outbox, wire
-from talus.web.outbox import Hall, Outbox
+from talus.web import channel, outbox, wire
+from talus.web.channel import Hall
+from talus.web.outbox import Outbox
 
 SESSION = "bronco-66"
 
@@ -142,9 +143,10 @@ def unframed(data: bytes) -> list[str]:
 def test_every_client_is_given_one_gapless_line(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given joins, replays, leaves, overflows, large commits and slow takers at random, when all is taken,
     then each client in the room holds the last version, and nothing was out of place on the way."""
-    monkeypatch.setattr(outbox, "CHUNK_FACTS", 8)
-    monkeypatch.setattr(outbox, "TAIL_BYTES", 4_000)
-    monkeypatch.setattr(outbox, "SLICE_BYTES", 1_500)
+    monkeypatch.setattr(channel, "CHUNK_FACTS", 8)
+    monkeypatch.setattr(channel, "TAIL_BYTES", 4_000)
+    for module in (channel, outbox):
+        monkeypatch.setattr(module, "SLICE_BYTES", 1_500)
     dice = random.Random(seed)
     hall, journal = Hall(), Journal()
     readers = [Reader(hall, journal, f"client-{n}", polls=n % 2 == 0) for n in range(6)]
