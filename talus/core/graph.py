@@ -35,8 +35,7 @@ class Node(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def name(self) -> str:
-        name = self.properties.get("name", "")
-        return name if isinstance(name, str) else ""
+        return name_of(self.properties)
 
 
 class Siblings:
@@ -190,6 +189,12 @@ def rebuild(nodes: dict[str, Node]) -> Generator[None, None, Graph]:
         if not count % 64:
             yield
     return graph
+
+
+def name_of(properties: dict[str, Any]) -> str:
+    """The property `name`, shown at the top of a node; "" where unset."""
+    name = properties.get("name", "")
+    return name if isinstance(name, str) else ""
 
 
 def size_of(properties: dict[str, Any]) -> int:

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from .commands import Batch, Command, CreateNode, DeleteNode, LinkNode, MoveNode, UnlinkNode, UpdateProperty
 from .facts import Fact, NodeDeleted
-from .graph import Graph
+from .graph import Graph, name_of
 
 MAX_NAME = 60  # characters of a node's name
 
@@ -21,7 +21,7 @@ def describe(graph: Graph, command: Command, facts: list[Fact]) -> str:
             assert isinstance(top, NodeDeleted)
             count = (len(facts) - 1) // 2
             below = f" and {count} below it" if count else ""
-            return f"Deleted {top.type} {_quoted(top.properties.get('name'))}{below}"
+            return f"Deleted {top.type} {_quoted(name_of(top.properties))}{below}"
         case UpdateProperty():
             verb = "Cleared" if command.wanted is None else "Set"
             return f"{verb} {command.property_id} of {_name(graph, command.node_id)}"
@@ -44,7 +44,7 @@ def _name(graph: Graph, node_id: str) -> str:
     return _quoted(node.name if node else "")
 
 
-def _quoted(name: object) -> str:
-    if not isinstance(name, str) or not name:
+def _quoted(name: str) -> str:
+    if not name:
         return "(no name)"
     return f'"{name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"}"'

@@ -15,12 +15,10 @@ from functools import cached_property
 import msgspec
 
 from talus.core.errors import InvalidBlueprint, InvalidProperty, InvalidValue
+from talus.core.values import FORBIDDEN_IDS, is_uuid
 
 ID_LENGTH_MAX = 128
-# Names that a careless JavaScript client would resolve to the machinery of its own objects.
-RESERVED_IDS = frozenset({"__proto__", "constructor", "prototype"})
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TEMPLATE_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{ID_LENGTH_MAX}}}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # A list of schemes, because a page turns the value into a link: `javascript:` must never get that far.
@@ -137,7 +135,7 @@ def _is_option(property: Property, value: object) -> bool:
 
 
 def _is_uuid(_: Property, value: object) -> bool:
-    return isinstance(value, str) and _UUID.fullmatch(value) is not None
+    return isinstance(value, str) and is_uuid(value)
 
 
 def _is_url(_: Property, value: object) -> bool:
@@ -234,7 +232,7 @@ def _check_property(place: str, property: Property) -> None:
     _check_ids(f"{place}.options", "uuid", [option.uuid for option in property.options])
     for number, option in enumerate(property.options):
         option_place = f"{place}.options[{number}]"
-        if not _UUID.fullmatch(option.uuid):
+        if not is_uuid(option.uuid):
             raise TemplateError(f"{option_place}.uuid", f"{option.uuid!r} is not a UUID in lower case")
         _check_name(f"{option_place}.name", option.name)
         if option.indicator_id is not None:
@@ -254,7 +252,7 @@ def _check_ids(place: str, field: str, ids: list[str]) -> None:
 def _check_id(place: str, text: str) -> None:
     if not 1 <= len(text) <= ID_LENGTH_MAX or not text.isprintable():
         raise TemplateError(place, f"should be 1-{ID_LENGTH_MAX} printable characters")
-    if text in RESERVED_IDS:
+    if text in FORBIDDEN_IDS:
         raise TemplateError(place, f"{text!r} cannot be an id: JavaScript keeps it for itself")
 
 

@@ -16,6 +16,7 @@ from .errors import InvalidBlueprint, InvalidProperty, InvalidValue
 MAX_INTEGER = 2**53 - 1  # beyond it a JavaScript client reads another number
 MAX_DEPTH = 32  # brackets
 MAX_VALUE_BYTES = 256 * 1024  # of compact UTF-8 JSON
+# Names that a careless JavaScript client would resolve to the machinery of its own objects.
 FORBIDDEN_IDS = frozenset({"__proto__", "constructor", "prototype"})
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

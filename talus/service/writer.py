@@ -273,7 +273,7 @@ class Writer:
                 return self._turn(job, draft)
             return self._execute(job, draft)
         except TalusError as error:
-            session.take_back(mark)
+            session.take_back(mark)  # what was applied of it before it was refused
             return error
 
     def _execute(self, job: Call, draft: _Draft) -> Answer:
@@ -282,11 +282,9 @@ class Writer:
         if job.command is None:
             draft.store = True
             return Answer(session, None)
-        mark = session.ahead
         try:
             facts, result = self._apply(session, decide(session.graph, session.template, job.command))
         except TalusError as error:
-            session.take_back(mark)
             draft.announcements.append(
                 Refused(job.command_id, job.command_type, job.actor, error, draft.version, self._now_ms())
             )
@@ -309,11 +307,9 @@ class Writer:
             raise NothingToUndo() if job.kind == "Undo" else NothingToRedo()
         if in_the_way:
             raise UndoConflict(details={"commands": in_the_way[:MAX_NAMED]})
-        mark = session.ahead
         try:
             facts, _ = self._apply(session, history.reverse(session.graph, plan.facts))
         except history.Blocked as blocked:
-            session.take_back(mark)
             later = self._disk.read(self._disk.journal.later, session.no, blocked.nodes, plan.since)
             names = [commit.command_id for commit in later][:MAX_NAMED]
             raise UndoConflict(details={"commands": names}) from None

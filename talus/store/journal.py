@@ -110,49 +110,28 @@ class Journal(Readings):
         parts = list(_parts(change.facts))
         chain = hashlib.sha256(heads.get(no) or self._head(no))
         result = _encode(record.result)
-        chain.update(
-            _encode(
-                [
-                    no,
-                    record.version,
-                    record.command_id,
-                    record.command_type,
-                    record.target,
-                    record.digest,
-                    record.actor,
-                    record.time_ms,
-                    record.summary,
-                    record.undo_available,
-                    record.redo_available,
-                    record.total,
-                ]
-            )
-        )
-        chain.update(result)
-        for body in parts:
-            chain.update(body)
+        header = [
+            no,
+            record.version,
+            record.command_id,
+            record.command_type,
+            record.target,
+            record.digest,
+            record.actor,
+            record.time_ms,
+            record.summary,
+            record.undo_available,
+            record.redo_available,
+            record.total,
+        ]
+        for piece in (_encode(header), result, *parts):
+            chain.update(piece)
         heads[no] = chain.digest()
-        is_command = record.target is None
+        stands, turned_at = (True, record.version) if record.target is None else (None, None)
         self._sql.execute(
-            "INSERT INTO commits VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                no,
-                record.version,
-                record.command_id,
-                record.command_type,
-                record.target,
-                record.digest,
-                record.actor,
-                record.time_ms,
-                result.decode(),
-                record.summary,
-                record.undo_available,
-                record.redo_available,
-                record.total,
-                heads[no],
-                True if is_command else None,
-                record.version if is_command else None,
-            ),
+            f"INSERT INTO commits ({_HEADER}, result, hash, stands, turned_at)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (*header, result.decode(), heads[no], stands, turned_at),
         )
         self._sql.executemany(
             "INSERT INTO fact VALUES (?,?,?,?)",
@@ -163,10 +142,10 @@ class Journal(Readings):
             "INSERT INTO touch VALUES (?,?,?)", ((no, node_id, record.version) for node_id in touched)
         )
         if change.turned:
-            target, stands = change.turned
+            target, now_stands = change.turned
             self._sql.execute(
                 "UPDATE commits SET stands = ?, turned_at = ? WHERE session_no = ? AND version = ?",
-                (stands, record.version, no, target),
+                (now_stands, record.version, no, target),
             )
         return touched
 
@@ -242,6 +221,11 @@ class Journal(Readings):
 
 
 _SESSION = ", ".join(SessionRecord.__struct_fields__)
+# What the hash covers besides result and facts, in its order.
+_HEADER = (
+    "session_no, version, command_id, command_type, target, digest, actor, time_ms, summary,"
+    " undo_available, redo_available, total"
+)
 _KEYS = {
     "node": ("session_no", "id"),
     "fact": ("session_no", "version", "part"),

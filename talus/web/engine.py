@@ -67,9 +67,9 @@ class Engine(engineio.Server):
             if not _well_formed(body):
                 if _sid(environ) in self.sockets:
                     self.disconnect(_sid(environ))
-                refusal = wire.encode(wire.error_body(InvalidRequest("A malformed packet")))
-                start_response("400 Bad Request", [("Content-Type", "application/json")])
-                return [refusal]
+                refused = self._bad_request("A malformed packet")
+                start_response(refused["status"], refused["headers"])
+                return [refused["response"]]
             return super().handle_request(environ, start_response)
         answer = super().handle_request(environ, start_response)
         socket = self.sockets.get(_sid(environ))

@@ -172,9 +172,13 @@ class Sockets(socketio.Server):
             return
         client.gone = True
         for session in client.sessions.values():
-            self._hall.leave(client.outbox, session.id)
-            self._rooms.leave(session, client_id)
-            self._sessions.touch(session)
+            self._depart(client, session)
+
+    def _depart(self, client: Client, session: Session) -> None:
+        """The client hears nothing more of the session, and the others hear that it went."""
+        self._hall.leave(client.outbox, session.id)
+        self._rooms.leave(session, client.id)
+        self._sessions.touch(session)
 
     def _watch_polls(self) -> None:
         """Cut polling clients that take nothing for STALL_S while something waits for them."""
@@ -275,13 +279,11 @@ class Sockets(socketio.Server):
             answer = call(client, payload)
         except Exception as failure:
             error = _refusal(failure)
-            if call == self._show and number is not None:
-                self._refuse(client, number, error)
-                return
-            # These calls are the protocol's own: their `error` is heard with or without a callback.
-            client.outbox.answer(wire.error_packet(error))
+            if number is None or call != self._show:
+                # The protocol's own calls: their `error` is heard with or without a callback.
+                client.outbox.answer(wire.error_packet(error))
             if number is not None:
-                self._refuse(client, number, error)
+                client.outbox.answer(wire.acknowledgement(number, wire.error_body(error)))
             return
         if number is not None:
             client.outbox.answer(wire.acknowledgement(number, answer))
@@ -348,10 +350,8 @@ class Sockets(socketio.Server):
         answer = wire.Left(session_id, client.id)
         session = client.sessions.pop(session_id, None)
         client.outbox.answer(wire.packet("left", answer))
-        self._hall.leave(client.outbox, session_id)
         if session is not None:
-            self._rooms.leave(session, client.id)
-            self._sessions.touch(session)
+            self._depart(client, session)
         return wire.builtins(answer)
 
     def _ping(self, client: Client, payload: Any) -> dict[str, Any]:

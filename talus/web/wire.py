@@ -18,7 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from ..core.errors import TalusError
 from ..core.facts import Fact, NodeCreated, NodeDeleted, NodeLinked, NodeUnlinked, PropertyChanged
-from ..core.graph import Graph
+from ..core.graph import Graph, name_of
 from ..core.records import CommitRecord, SessionRecord
 from ..service.announce import (
     Connected,
@@ -298,7 +298,7 @@ def _fact_event(fact: Fact, stated: dict[str, Any]) -> RoomEvent:
             return NodeCreatedEvent(
                 event="node-created",
                 node=NodeView(
-                    fact.node_id, fact.type, fact.parent_id, _name(fact.properties), fact.properties
+                    fact.node_id, fact.type, fact.parent_id, name_of(fact.properties), fact.properties
                 ),
                 index=UNSET if fact.index is None else fact.index,
                 **stated,
@@ -334,11 +334,6 @@ def _fact_event(fact: Fact, stated: dict[str, Any]) -> RoomEvent:
             assert_never(fact)
 
 
-def _name(properties: dict[str, Any]) -> str:
-    name = properties.get("name", "")
-    return name if isinstance(name, str) else ""
-
-
 Notice = Refused | Connected | Disconnected | Presence | Deleted
 
 _NOTICES: dict[type, tuple[str, type[RoomEvent]]] = {
@@ -349,9 +344,7 @@ _NOTICES: dict[type, tuple[str, type[RoomEvent]]] = {
 }
 
 
-def notice(
-    session_id: str, announcement: Refused | Connected | Disconnected | Presence | Deleted
-) -> list[bytes]:
+def notice(session_id: str, announcement: Notice) -> list[bytes]:
     """The packets of what is heard live only."""
     stated = msgspec.structs.asdict(announcement)
     stated.update(session_id=session_id, timestamp=timestamp(stated.pop("time_ms")))
