@@ -5,31 +5,38 @@ from __future__ import annotations
 import logging
 import resource
 import socket
+import ssl
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import gevent
-from gevent.pywsgi import LoggingLogAdapter, WSGIServer
 
 from . import __version__
 from .config import Settings
+from .service.access import Access
+from .service.backups import Backups
 from .service.calls import Calls
 from .service.disk import Disk
 from .service.presence import Rooms
 from .service.replay import Replay
+from .service.revocations import Revocations
 from .service.sessions import Sessions
+from .service.snapshots import Snapshots
+from .service.tokens import KeyFileError, Tokens
 from .service.writer import Writer
 from .store import templates
+from .store.files import made_folder
 from .store.journal import SQLITE_VERSION, Journal
 from .web.channel import Hall
 from .web.gate import Gate, is_loopback
-from .web.http import Handler
+from .web.http import Connections, Server
+from .web.refusals import Refusals
 from .web.rest import Rest
 from .web.sockets import Sockets
 
-SPARE_FILES = 200  # for the database, listeners and connections that are no clients yet
+SPARE_FILES = 200  # besides clients: half for connections that are none yet, half for the server itself
 SWEEP_S = 5.0  # between two looks at sessions that nobody uses
 STOP_S = 9.0  # from the signal to the end, at most; of that:
 DRAIN_S = 3.0  # for commands that are queued; those left then hear SHUTTING_DOWN
@@ -49,44 +56,76 @@ class App:
     """A server: `start`, `url`, `stop`."""
 
     def __init__(self, settings: Settings) -> None:
-        if not is_loopback(settings.host) and not settings.insecure_lan:
+        if settings.auth == "none" and not is_loopback(settings.host) and not settings.insecure_lan:
             raise StartError(
                 f"refusing to listen on {settings.host}: without tokens everybody on the network could change"
                 " everything. TALUS_INSECURE_LAN=1 allows it"
             )
         self._settings = settings
-        _raise_file_limit(settings.max_clients)
-        self._disk = Disk(_journal(settings.database))
+        tokens = _tokens(settings)
+        self._tls = _tls(settings)
+        self._connections = Connections(_raise_file_limit(settings.max_clients) - SPARE_FILES // 2)
+        self._disk = Disk(_journal(settings.database, settings.network_disk))
         folders = [templates.bundled(), *([settings.templates] if settings.templates else [])]
         known = templates.load(folders, log)
         hall = Hall()
+        self._refusals = Refusals()
         self._sessions = Sessions(self._disk, known, now_ms, time.monotonic)
-        self._writer = Writer(self._disk, self._sessions, hall.publish, now_ms)
+        access = Access(self._disk, self._sessions, tokens)
+        self._writer = Writer(self._disk, self._sessions, access, hall.publish, now_ms)
         replay = Replay(self._disk, settings.replay_limit)
         rooms = Rooms(hall.publish, now_ms)
-        calls = Calls(self._disk, self._sessions, self._writer, known)
-        self._rest = Rest(self._sessions, calls, replay, lambda: self._writer.failing, __version__)
-        self._sockets = Sockets(hall, self._sessions, calls, rooms, replay, settings.outbox_bytes)
+        calls = Calls(self._disk, self._sessions, access, self._writer, known, hall.follow)
+        kept = settings.database.resolve().parent / "snapshots" / settings.database.name
+        self._backups = Backups(self._disk, kept, settings.snapshot_s)
+        self._rest = Rest(
+            self._sessions,
+            access,
+            calls,
+            replay,
+            self._backups,
+            self._refusals,
+            settings.command_rate,
+            lambda: self._writer.failing,
+            __version__,
+        )
+        self._sockets = Sockets(
+            hall,
+            self._sessions,
+            access,
+            calls,
+            rooms,
+            replay,
+            self._refusals,
+            settings.command_rate,
+            settings.max_clients,
+            settings.outbox_bytes,
+            lambda environ: self._gate.slow_down(environ),
+        )
         self._gate = Gate(
             self._rest.app,
             self._sockets.handle_request,
             settings.host,
             settings.allowed_hosts,
             settings.cors_origins,
-            lambda: len(self._sockets.eio.sockets) >= settings.max_clients,
+            access,
+            self._refusals,
+            self._sockets.eio.refusal,
         )
-        self._servers: list[WSGIServer] = []
+        self._revocations = Revocations(settings.database, access, self._writer, self._disk, now_ms)
+        self._servers: list[Server] = []
+        self._snapshots = Snapshots(self._writer)
         self._sweeping = gevent.spawn(self._sweep)
 
     def start(self) -> None:
         """Listen. Raises StartError where the address cannot be had."""
+        self._revocations.look()  # those that were left while no server ran
         for listener in _listeners(self._settings.host, self._settings.port):
-            server = WSGIServer(
-                listener, self._gate, log=None, error_log=LoggingLogAdapter(log), handler_class=Handler
-            )
+            server = Server(listener, self._gate, self._connections, self._refusals, self._tls)
             server.start()
             self._gate.answer_for(listener.getsockname()[0])
             self._servers.append(server)
+        self._disk.journal.claim.listens(self.url)
 
     @property
     def routes(self) -> list[Any]:
@@ -98,12 +137,15 @@ class App:
     def url(self) -> str:
         host = "127.0.0.1" if self._settings.host == "localhost" else self._settings.host
         host = f"[{host}]" if ":" in host else host
-        return f"http://{host}:{self._servers[0].server_port}"
+        return f"{'https' if self._tls else 'http'}://{host}:{self._servers[0].server_port}"
 
     def stop(self) -> None:
         """Finish what is queued, answer and announce it, say goodbye, and leave one whole file."""
         until_s = time.monotonic() + STOP_S
         self._sweeping.kill()
+        self._revocations.close()
+        self._snapshots.close()
+        self._backups.close()
         self._writer.close(DRAIN_S, WRITER_S)
         with gevent.Timeout(min(FLUSH_S, until_s - time.monotonic()), False):
             while not self._sockets.flushed():
@@ -112,6 +154,8 @@ class App:
         for server in self._servers:
             server.stop(timeout=max(0.1, min(LAST_S, until_s - time.monotonic())))
         self._disk.close()
+        if self._refusals.counts:
+            log.info("refused since the start: %s", self._refusals)
 
     def _sweep(self) -> None:
         while True:
@@ -123,24 +167,55 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _journal(path: Path) -> Journal:
+def _journal(path: Path, network: bool) -> Journal:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return Journal(path)
+        path = path.resolve()
+        made_folder(path.parent)
+        return Journal(path, network)
     except Exception as error:
         raise StartError(f"{path}: {error}") from error
 
 
-def _raise_file_limit(clients: int) -> None:
-    """Each client is an open file, and a polling one may be two."""
+def _tokens(settings: Settings) -> Tokens | None:
+    if settings.auth == "none":
+        return None
+    assert settings.jwt_secret_file is not None
+    try:
+        tokens = Tokens.from_file(settings.jwt_secret_file)
+    except KeyFileError as error:
+        raise StartError(str(error)) from None
+    if settings.tls_cert is None and not is_loopback(settings.host):
+        log.warning("tokens travel over the network in the clear: set TALUS_TLS_CERT and TALUS_TLS_KEY")
+    return tokens
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # A key under a password would be asked for on the terminal, where nobody may sit.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StartError(
+            f"the certificate {settings.tls_cert} with its key cannot be used: {reason}"
+        ) from None
+    return context
+
+
+def _raise_file_limit(clients: int) -> int:
+    """Each client is an open file, and a polling one may be two. How many there may be, at most that."""
     wanted = 2 * clients + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
+        return wanted
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < wanted:
         log.warning("%d clients may need %d open files; the system allows %d", clients, wanted, allowed)
+    return allowed
 
 
 def _listeners(host: str, port: int) -> list[socket.socket]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from engineio.payload import Payload
 
 from tests.support.clients import Client, open_client
 from tests.support.follower import Follower
@@ -16,6 +17,12 @@ def _check_log(log: str) -> None:
     """A traceback in the log is a fault, whatever the answers were."""
     at = log.find("Traceback")
     assert at < 0, f"the server logged a traceback:\n{log[max(0, at - 500) : at + 6000]}"
+
+
+@pytest.fixture(autouse=True)
+def _stock_client() -> None:
+    """talus.web.engine sets this for its whole process; the stock client in ours is to be as it comes."""
+    Payload.max_decode_packets = 16
 
 
 @pytest.fixture

@@ -405,7 +405,9 @@ def test_the_one_file_holds_everything(server: Server, start_server: Callable[..
     copy = server.folder / "elsewhere.db"
     shutil.copyfile(server.database, copy)
     other = start_server(database=copy)
-    assert other.graph(session) == graph
+    there = other.graph(session)["epoch"]
+    assert there != graph["epoch"], "versions of a copy are not those of the file that it was made from"
+    assert other.graph(session) == graph | {"epoch": there}
     assert other.events(session) == events
     assert other.history(session) == history
     assert other.ask("/sessions") == listed
@@ -436,7 +438,8 @@ def test_the_file_alone_is_whole_1_s_after_the_last_commit(
     shutil.copyfile(server.database, copy)
     graph = server.graph(session)
     other = start_server(database=copy)
-    assert other.graph(session) == graph
+    assert other.graph(session)["roots"] == graph["roots"]
+    assert other.graph(session)["version"] == graph["version"]
     with sqlite3.connect(f"file:{server.database}?mode=ro", uri=True) as reader:
         assert reader.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 

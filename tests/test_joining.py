@@ -718,3 +718,20 @@ def test_a_stock_client_reconnects_by_itself_and_rejoins_on_connect(
     assert joined["resume"] == "replay"
     assert joined["client_id"] == client.id
     assert client.wait_version(session, 2)["replayed"] is True
+
+
+@pytest.mark.parametrize("agent,most", [("", 16), ("python-requests/2", 16), ("node-XMLHttpRequest", 302)])
+def test_an_answer_to_a_poll_has_what_the_client_takes(server: Server, agent: str, most: int) -> None:
+    """Given a client that polls, when it is to hear 302 packets at once, then an answer has 16 of them, or
+    all for Socket.IO's own client, and it hears the same in either case."""
+    session_id = server.new_session()
+    client = RawPolling(server.url, headers={"User-Agent": agent} if agent else {})
+    client.join(session_id)
+    client.wait_for("session:connected")
+    before = len(client.polls)
+    nodes = [{"command_type": "CreateNode", "data": {"blueprint_type_id": "part"}} for _ in range(300)]
+    done = server.execute(session_id, "Batch", {"commands": nodes})
+    client.wait_version(session_id, done["version"])
+    assert len(client.heard("node-created")) == 300
+    assert max(client.polls[before:]) == most
+    client.cut()

@@ -6,12 +6,13 @@ import statistics
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.support.clients import Client
+from tests.support.clients import Client, RawWebSocket
 from tests.support.follower import Follower
 from tests.support.server import Server
 
@@ -132,3 +133,23 @@ def test_others_are_served_while_a_huge_commit_is_worked_out(server: Server) -> 
     assert len(answers) >= 5, "the commit was over before anybody could notice"
     # Not the hub's own limit of 30 ms: the client and a second process share the machine with it.
     assert statistics.median(answers) < 0.05, answers
+
+
+def test_nothing_huge_holds_the_hub(start_server: Callable[..., Server]) -> None:
+    """Given 50,000 nodes in a room, when they are deleted and that is undone, then everybody hears all of it,
+    and the hub is never held for 30 ms."""
+    server = start_server(watched=True)
+    session_id = server.new_session()
+    root, ids = fill(server, session_id, 50_000)
+    watchers = [RawWebSocket(server.url) for _ in range(2)]
+    for watcher in watchers:
+        watcher.join(session_id)
+    began_s = time.monotonic()
+    server.execute(session_id, "DeleteNode", {"node_id": root})
+    server.undo(session_id)
+    for watcher in watchers:
+        watcher.wait_for("command:undo", timeout=30)
+        names = Counter(heard.name for heard in watcher.events)
+        assert names["node-deleted"] == names["node-created"] == len(ids) + 1
+        watcher.cut()
+    assert max(server.gaps(began_s), default=0.0) < 0.03

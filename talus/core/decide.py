@@ -26,7 +26,7 @@ from .errors import (
     TalusError,
 )
 from .facts import Fact, NodeCreated, NodeDeleted, NodeLinked, NodeUnlinked, PropertyChanged
-from .graph import Graph, Node, changed, size_of
+from .graph import Graph, Node, resized, size_of
 from .template import Template
 from .template import check as check_type
 
@@ -119,7 +119,7 @@ def _update(
 ) -> Generator[Fact, None, Result]:
     node = _node(graph, command.node_id)
     _check_property(template, node.type, command.property_id, command.wanted)
-    _, size = changed(node, command.property_id, command.wanted)
+    size = resized(node, command.property_id, command.wanted)
     _check_room(graph, 0, size - node.size, size)
     old = node.properties.get(command.property_id)
     yield PropertyChanged(node.id, command.property_id, old, command.wanted)

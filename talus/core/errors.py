@@ -42,6 +42,20 @@ class BinaryNotSupported(TalusError):
     default = "Binary packets are not supported; send text"
 
 
+class Unauthenticated(TalusError):
+    """One answer for every bad token: which rule it broke is nobody's business but the log's."""
+
+    code = "UNAUTHENTICATED"
+    default = "A valid token is required"
+
+
+class TokenExpired(TalusError):
+    """Said on an open socket, right before it is disconnected."""
+
+    code = "TOKEN_EXPIRED"
+    default = "The token has expired"
+
+
 class Forbidden(TalusError):
     code = "FORBIDDEN"
     default = "This is not allowed from here"
@@ -162,6 +176,11 @@ class UndoConflict(TalusError):
     default = "Later changes stand in the way"
 
 
+class LastOwner(TalusError):
+    code = "LAST_OWNER"
+    default = "A session's last owner cannot be removed"
+
+
 class SessionInUse(TalusError):
     code = "SESSION_IN_USE"
     default = "Clients are in this session"
@@ -177,6 +196,13 @@ class UnsupportedMediaType(TalusError):
     default = "Send JSON, with Content-Type: application/json"
 
 
+class RateLimited(TalusError):
+    """Too fast. `details.retry_after_s`: whole seconds, at least 1, after which the next call is taken."""
+
+    code = "RATE_LIMITED"
+    default = "You are faster than this server allows"
+
+
 class Busy(TalusError):
     code = "BUSY"
     default = "The server is busy; try again"
@@ -190,6 +216,12 @@ class ShuttingDown(TalusError):
 class StorageFailed(TalusError):
     code = "STORAGE_FAILED"
     default = "The disk refused the write; nothing was changed"
+
+
+class StorageDamaged(StorageFailed):
+    """The file is not what was written to it: nothing is written any more until the server is restarted."""
+
+    default = "The database is damaged: the server is read-only until it is restarted"
 
 
 class StorageFull(TalusError):

@@ -20,7 +20,7 @@ from .values import member_size
 _encode = msgspec.json.Encoder().encode
 
 
-class Node(msgspec.Struct, frozen=True, gc=False):
+class Node(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A node; `key` is its place under `parent_id`, or among the roots when that is None.
 
     `size` is that of the properties as compact JSON, in bytes.
@@ -105,7 +105,8 @@ class Graph:
                 )
             case PropertyChanged():
                 node = self.nodes[fact.node_id]
-                properties, size = changed(node, fact.property_id, fact.new)
+                properties = _changed(node.properties, fact.property_id, fact.new)
+                size = resized(node, fact.property_id, fact.new)
                 self.size += size - node.size
                 self.nodes[node.id] = Node(node.id, node.type, node.parent_id, node.key, properties, size)
 
@@ -202,18 +203,19 @@ def size_of(properties: dict[str, Any]) -> int:
     return len(_encode(properties)) if properties else 1
 
 
-def changed(node: Node, property_id: str, value: Any) -> tuple[dict[str, Any], int]:
-    """The node's properties and their size once `property_id` is `value` (None: unset)."""
-    properties = node.properties.copy()
-    old = properties.pop(property_id, None)
+def resized(node: Node, property_id: str, value: Any) -> int:
+    """The size of the node's properties once `property_id` is `value` (None: unset)."""
     size = node.size
+    old = node.properties.get(property_id)
     if old is not None:
         size -= member_size(property_id, len(_encode(old)))
     if value is not None:
-        # In its old place, so that undo gives back the very same text.
-        if old is not None:
-            properties = {k: value if k == property_id else v for k, v in node.properties.items()}
-        else:
-            properties[property_id] = value
         size += member_size(property_id, len(_encode(value)))
-    return properties, size
+    return size
+
+
+def _changed(properties: dict[str, Any], property_id: str, value: Any) -> dict[str, Any]:
+    if value is None:
+        return {k: v for k, v in properties.items() if k != property_id}
+    # A known one in its old place, so that undo gives back the very same text.
+    return {**properties, property_id: value}

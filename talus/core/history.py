@@ -24,7 +24,7 @@ from .facts import (
     invert,
     node_of,
 )
-from .graph import Graph, changed, size_of
+from .graph import Graph, resized, size_of
 from .records import Later
 
 
@@ -123,7 +123,7 @@ def _fit(graph: Graph, fact: Fact) -> Fact:
             node = graph.nodes.get(fact.node_id)
             if node is None:
                 raise Blocked({fact.node_id})
-            _, size = changed(node, fact.property_id, fact.new)
+            size = resized(node, fact.property_id, fact.new)
             if size > MAX_NODE_BYTES or graph.size + size - node.size > MAX_GRAPH_BYTES:
                 raise Blocked({fact.node_id})
             old = node.properties.get(fact.property_id)

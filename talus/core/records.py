@@ -87,3 +87,10 @@ class Plan(msgspec.Struct, frozen=True):
     facts: list[Fact]
     later: list[Later]
     more: bool
+
+
+class Landmark(msgspec.Struct, frozen=True):
+    """A version whose graph is at hand; `facts`: of the session up to and with it."""
+
+    version: int
+    facts: int

@@ -60,36 +60,38 @@ def check(value: Any) -> int:
         raise InvalidValue(f"A value is nested at most {MAX_DEPTH} brackets deep") from None
     if size > MAX_VALUE_BYTES:
         raise InvalidValue(f"A value takes at most {MAX_VALUE_BYTES} bytes of JSON")
-    _check(value, 0)
+    _check([value])
     return size
 
 
-def _check(value: Any, depth: int) -> None:
-    if isinstance(value, str):
-        _check_text(value)
-    elif value is None or isinstance(value, bool):
-        return
-    elif isinstance(value, int):
-        if not -MAX_INTEGER <= value <= MAX_INTEGER:
-            raise InvalidValue("An integer beyond 2^53 - 1 is not read alike by every client")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidValue("A number must be finite")
-    else:
-        if depth == MAX_DEPTH:
+def _check(values: list[Any]) -> None:
+    """Level by level, and not by recursion: a value may hold 90,000 others, and the hub waits."""
+    depth = 0
+    while values:
+        containers = []
+        for value in values:
+            kind = type(value)
+            if kind is str:
+                if "\0" in value:
+                    raise InvalidValue("A text must not hold the NUL character")
+            elif kind is int:
+                if not -MAX_INTEGER <= value <= MAX_INTEGER:
+                    raise InvalidValue("An integer beyond 2^53 - 1 is not read alike by every client")
+            elif kind is float:
+                if not math.isfinite(value):
+                    raise InvalidValue("A number must be finite")
+            elif kind is dict or kind is list:
+                containers.append(value)
+        if containers and depth == MAX_DEPTH:
             raise InvalidValue(f"A value is nested at most {MAX_DEPTH} brackets deep")
-        if isinstance(value, dict):
-            for key, item in value.items():
-                _check_text(key)
-                _check(item, depth + 1)
-        else:
-            for item in value:
-                _check(item, depth + 1)
-
-
-def _check_text(text: str) -> None:
-    if "\0" in text:
-        raise InvalidValue("A text must not hold the NUL character")
+        depth += 1
+        values = []
+        for container in containers:
+            if type(container) is dict:
+                values.extend(container)
+                values.extend(container.values())
+            else:
+                values.extend(container)
 
 
 def member_size(property_id: str, value_size: int) -> int:

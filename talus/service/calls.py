@@ -1,15 +1,15 @@
 """What clients ask for, whichever way they ask: requests in, jobs for the writer out.
 
 REST and Socket.IO only translate; the rules of a request stand here once.
-A request is checked and queued without waiting (but for loading a session and
-pacing a huge batch), so one client's calls keep their order.
+A request is checked and queued without waiting (but for loading a session, for a
+room that cannot follow, and pacing a huge batch), so one client's calls keep their order.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,14 +18,18 @@ from msgspec import UNSET, UnsetType
 from ..core import commands, values
 from ..core.commands import CreateNode
 from ..core.errors import InvalidRequest, InvalidSession, ProjectNotFound, TemplateNotFound
+from ..core.roles import Role
 from ..core.template import Template
+from .access import Access
 from .disk import Disk
-from .jobs import Create, Execute, Remove, Respond, Turn
+from .jobs import Appoint, Create, Execute, Remove, Respond, Turn
 from .pace import paced
 from .sessions import Session, Sessions, new_id
+from .tokens import MAX_USER, Identity, is_user
 from .writer import Writer
 
 MAX_NAME = 1_000  # characters of a session's name
+MAX_ENTRY_BYTES = 500_000  # of one command's data; a node's properties take 400,000 at most
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -53,6 +57,10 @@ class SessionRequest(msgspec.Struct, frozen=True):
 class ProjectRequest(msgspec.Struct, frozen=True):
     template_id: str
     project_name: str
+
+
+class MemberRequest(msgspec.Struct, frozen=True):
+    role: Role
 
 
 class JoinRequest(msgspec.Struct, frozen=True):
@@ -98,44 +106,55 @@ class Calls:
     """The calls that change something."""
 
     def __init__(
-        self, disk: Disk, sessions: Sessions, writer: Writer, templates: Mapping[str, Template]
+        self,
+        disk: Disk,
+        sessions: Sessions,
+        access: Access,
+        writer: Writer,
+        templates: Mapping[str, Template],
+        follow: Callable[[str], None],
     ) -> None:
+        """follow: waits while a session's room cannot follow what is committed in it."""
         self._disk = disk
         self._sessions = sessions
+        self._access = access
         self._writer = writer
         self._templates = templates
+        self._follow = follow
 
-    def execute(self, payload: Any, actor: str, weight: int, respond: Respond) -> None:
+    def execute(self, payload: Any, identity: Identity, weight: int, respond: Respond) -> None:
         """Queue a command. weight: bytes of the request, about. Raises what makes it no command at all."""
-        with self._sessions.pinned(session_id_of(payload)) as session:
+        with self._access.pinned(identity, session_id_of(payload), "editor") as session:
+            self._follow(session.id)
             request: ExecuteRequest = convert(payload, ExecuteRequest)
             command_id, chosen = _command_id(request.command_id)
             command = paced(commands.parse(request.command_type, request.data, new_id))
             digest = paced(_digest(request.command_type, request.data))
-            job = Execute(session, actor, respond, command_id, chosen, digest, request.expected_version)
+            job = Execute(session, identity, respond, command_id, chosen, digest, request.expected_version)
             job.command_type, job.command = request.command_type, command
             job.weight += weight
             self._writer.submit(job)
 
-    def turn(self, kind: Literal["Undo", "Redo"], payload: Any, actor: str, respond: Respond) -> None:
+    def turn(self, kind: Literal["Undo", "Redo"], payload: Any, identity: Identity, respond: Respond) -> None:
         """Queue an undo or redo."""
-        with self._sessions.pinned(session_id_of(payload)) as session:
+        with self._access.pinned(identity, session_id_of(payload), "editor") as session:
+            self._follow(session.id)
             request: TurnRequest = convert(payload, TurnRequest)
             command_id, chosen = _command_id(request.command_id)
             own = request.scope == "actor"
             digest = paced(_digest(kind, {"own": own}))
-            job = Turn(session, actor, respond, command_id, chosen, digest, request.expected_version)
+            job = Turn(session, identity, respond, command_id, chosen, digest, request.expected_version)
             job.kind, job.own = kind, own
             self._writer.submit(job)
 
-    def create(self, payload: Any, actor: str, respond: Respond) -> None:
+    def create(self, payload: Any, identity: Identity, respond: Respond) -> None:
         """Queue a new session, empty and durable at once."""
         request: SessionRequest = convert({} if payload is None else payload, SessionRequest)
         name = _name(request.name or "", "name")
         session = self._sessions.new(new_id(), name, request.template_id, None)
-        self._writer.submit(Create(session, actor, respond, new_id(), False, b"", None))
+        self._writer.submit(Create(session, identity, respond, new_id(), False, b"", None))
 
-    def create_project(self, payload: Any, actor: str, respond: Respond) -> None:
+    def create_project(self, payload: Any, identity: Identity, respond: Respond) -> None:
         """Queue a new session with a root of the template's first type."""
         request: ProjectRequest = convert(payload, ProjectRequest)
         template = self._templates.get(request.template_id)
@@ -144,17 +163,42 @@ class Calls:
         name = _name(request.project_name, "project_name")
         session = self._sessions.new(new_id(), name, request.template_id, new_id())
         root = CreateNode(template.node_types[0].id, name=name, node_id=new_id())
-        job = Create(session, actor, respond, new_id(), False, b"", None)
+        job = Create(session, identity, respond, new_id(), False, b"", None)
         job.command = root
         self._writer.submit(job)
 
-    def remove(self, session_id: str, force: bool, actor: str, respond: Respond) -> None:
+    def remove(self, session_id: str, force: bool, identity: Identity, respond: Respond) -> None:
         """Queue the end of a session."""
-        job = Remove(self._sessions.get(session_id), actor, respond)
+        job = Remove(self._access.session(identity, session_id, "owner"), identity, respond)
         job.force = force
         self._writer.submit(job)
 
-    def project(self, project_id: str) -> Session:
+    def members(self, session_id: str, identity: Identity) -> dict[str, Role]:
+        """The roles in a session, by user."""
+        session = self._access.session(identity, session_id, "viewer")
+        return self._disk.read(self._disk.journal.roles, session.no)
+
+    def appoint(self, session_id: str, user: str, payload: Any, identity: Identity, respond: Respond) -> None:
+        """Queue a role for a user."""
+        session = self._access.session(identity, session_id, "owner")
+        request: MemberRequest = convert(payload, MemberRequest)
+        if not is_user(user):
+            raise InvalidRequest(f"user: 1-{MAX_USER} printable characters are expected")
+        self._submit_role(session, user, request.role, identity, respond)
+
+    def dismiss(self, session_id: str, user: str, identity: Identity, respond: Respond) -> None:
+        """Queue the end of a user's role."""
+        session = self._access.session(identity, session_id, "owner")
+        self._submit_role(session, user, None, identity, respond)
+
+    def _submit_role(
+        self, session: Session, user: str, role: Role | None, identity: Identity, respond: Respond
+    ) -> None:
+        job = Appoint(session, identity, respond)
+        job.user, job.role = user, role
+        self._writer.submit(job)
+
+    def project(self, project_id: str, identity: Identity) -> Session:
         """The session of a project. Raises ProjectNotFound."""
         session_id = None
         if values.is_uuid(project_id):
@@ -162,7 +206,7 @@ class Calls:
         if session_id is None:
             raise ProjectNotFound()
         try:
-            return self._sessions.get(session_id)
+            return self._access.session(identity, session_id, "viewer")
         except InvalidSession:
             raise ProjectNotFound() from None
 
@@ -186,15 +230,21 @@ def _command_id(chosen: str | None) -> tuple[str, bool]:
 
 
 def _digest(asked: str, data: dict[str, Any]) -> Generator[None, None, bytes]:
-    """What a repeat is compared by: the same for the same JSON, whatever the order of its keys."""
+    """What a repeat is compared by: the same for the same JSON, whatever the order of its keys.
+
+    Empty for what the graph will refuse in any case, which leaves no trace: to sort the
+    700,000 keys of such a thing would hold the hub.
+    """
     chain = hashlib.sha256(asked.encode())
     entries = data.get("commands")
     try:
         for entry in entries if asked == "Batch" and isinstance(entries, list) else [data]:
+            if len(msgspec.json.encode(entry)) > MAX_ENTRY_BYTES:
+                return b""
             chain.update(msgspec.json.encode(entry, order="sorted"))
             yield
     except (UnicodeError, RecursionError):
-        return b""  # lone surrogates, bottomless nesting: the graph refuses it, which leaves no trace
+        return b""  # lone surrogates, bottomless nesting
     return chain.digest()
 
 

@@ -9,13 +9,15 @@ import msgspec
 from ..core.commands import Command
 from ..core.errors import TalusError
 from ..core.records import CommitRecord
+from ..core.roles import Role
 from .sessions import Session
+from .tokens import Identity
 
 FACT_WEIGHT = 300  # bytes of an average fact on the wire
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a job came to. `record` is None for a deleted session."""
+    """What a job came to. `record` is None where it made no commit."""
 
     session: Session
     record: CommitRecord | None
@@ -29,11 +31,21 @@ class Job:
     """A wish in the queue. `respond` is called once, in the writer's greenlet, and must not wait."""
 
     weight = FACT_WEIGHT  # bytes, about: of the request and what it will say
+    needs: Role | None = "owner"  # in the session; looked at once more when it is decided
 
-    def __init__(self, session: Session, actor: str, respond: Respond) -> None:
+    def __init__(self, session: Session, identity: Identity, respond: Respond) -> None:
         self.session = session
-        self.actor = actor
+        self.identity = identity
         self.respond = respond
+
+    @property
+    def actor(self) -> str:
+        return self.identity.user
+
+    @property
+    def line(self) -> str:
+        """In which it waits; those of one line are carried out in order."""
+        return self.identity.line
 
 
 class Call(Job):
@@ -42,17 +54,19 @@ class Call(Job):
     digest: stands for what is asked; a repeat with another one is COMMAND_ID_REUSED.
     """
 
+    needs: Role | None = "editor"
+
     def __init__(
         self,
         session: Session,
-        actor: str,
+        identity: Identity,
         respond: Respond,
         command_id: str,
         chosen: bool,
         digest: bytes,
         expected_version: int | None,
     ) -> None:
-        super().__init__(session, actor, respond)
+        super().__init__(session, identity, respond)
         self.command_id = command_id
         self.chosen = chosen
         self.digest = digest
@@ -74,6 +88,7 @@ class Turn(Call):
 class Create(Call):
     """A new session, stored; with a command, its first commit makes a project of it."""
 
+    needs = None
     command: Command | None = None
     command_type = "CreateNode"
 
@@ -82,3 +97,11 @@ class Remove(Job):
     """Delete the session, for ever; with clients in it only when forced."""
 
     force: bool
+
+
+class Appoint(Job):
+    """Give a user a role in the session, or take the one that he has."""
+
+    user: str
+    role: Role | None
+    line = "\0"  # nobody's own: a demotion does not wait behind the commands of who orders it

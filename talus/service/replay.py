@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from ..core.errors import InvalidSession, StorageFailed, VersionNotFound
 from ..core.facts import invert
 from ..core.graph import Graph, Node, rebuild
-from ..core.records import CommitRecord, Part, SessionRecord
+from ..core.records import CommitRecord, Landmark, Part, SessionRecord
 from .disk import Disk
 from .pace import Pace, paced
 from .sessions import Session
@@ -21,8 +21,9 @@ from .sessions import Session
 PART_BYTES = 128 * 1024  # of recorded facts in one slice; about twice that on the wire
 PAGE_FACTS = 10_000  # in one page of events, where it does not end within a commit
 PAGE_BYTES = 8 * 1024 * 1024
-BACK_PARTS = 64  # read at once on the way to an earlier version
+AT_ONCE = 64  # parts read on the way to another version
 
+TOO_LITTLE = "The journal has less than it should"
 MAX_PART = 2**31  # after every part of a version
 
 T = TypeVar("T")
@@ -76,7 +77,10 @@ class Replay:
         facts = size = 0
         whole, at = since, (since, MAX_PART)
         while whole < until:
-            for piece in self._read(session, journal.parts, *at, until, PART_BYTES):
+            pieces = self._read(session, journal.parts, *at, until, PART_BYTES)
+            if not pieces:
+                raise StorageFailed(TOO_LITTLE)
+            for piece in pieces:
                 found.append(piece)
                 facts += len(piece.facts) + piece.last
                 size += piece.size
@@ -88,9 +92,14 @@ class Replay:
                         break
         return found, current, whole if whole < current else None
 
-    def sessions(self, limit: int, before: tuple[int, int] | None) -> tuple[list[SessionRecord], int]:
-        """Stored sessions by latest activity, after `before` (active_ms, no), and how many there are."""
-        return self._disk.read(self._disk.journal.sessions, limit, before)
+    def sessions(
+        self, limit: int, before: tuple[int, int] | None, user: str | None
+    ) -> tuple[list[SessionRecord], int]:
+        """Stored sessions by latest activity, after `before` (active_ms, no), and how many there are.
+
+        user: only those in which this one has a role.
+        """
+        return self._disk.read(self._disk.journal.sessions, limit, before, user)
 
     def history(self, session: Session, before: int | None, limit: int) -> list[CommitRecord]:
         """Commits below `before` (None: from the newest), newest first."""
@@ -101,50 +110,52 @@ class Replay:
     def at(self, session: Session, version: int) -> Graph:
         """The graph as it was at `version`. Raises VersionNotFound for one that never was.
 
-        From today's graph back or from nothing forwards: whichever is shorter.
+        From wherever the fewest facts are on the way: today's graph, a snapshot before or after, or nothing.
         """
-        nodes, current = session.snapshot()
+        nodes, current, facts = session.snapshot()
         if version > current or version < 0:
             raise VersionNotFound()
-        if version < current - version:
-            return self._forwards(session, version)
-        return self._backwards(session, nodes, current, version)
+        journal = self._disk.journal
+        before, after = self._disk.read(journal.snapshots_around, session.no, version)
+        here = self._disk.read(journal.total, session.no, version)
+        start = before or Landmark(0, 0)
+        end = after or Landmark(current, facts)
+        if here - start.facts <= end.facts - here:
+            graph = self._snapshot(session, before) if before else Graph()
+            return self._walk(session, graph, start.version, version)
+        graph = self._snapshot(session, after) if after else paced(rebuild(nodes))
+        return self._walk(session, graph, end.version, version)
 
-    def _forwards(self, session: Session, version: int) -> Graph:
-        graph = Graph()
+    def _snapshot(self, session: Session, snapshot: Landmark) -> Graph:
+        nodes: dict[str, Node] = {}
+        journal, part = self._disk.journal, 0
+        while page := self._read(session, journal.snapshot_part, snapshot.version, part):
+            nodes.update((node.id, node) for node in page)
+            part += 1
+        return paced(rebuild(nodes))
+
+    def _walk(self, session: Session, graph: Graph, start: int, version: int) -> Graph:
+        """From the graph at `start` to the one at `version`, earlier or later."""
         journal, pace = self._disk.journal, Pace()
-        at = (0, MAX_PART)
-        while at != (version, MAX_PART):
-            for part in self._read(session, journal.parts, *at, version, 8 * PART_BYTES):
-                for fact in part.facts:
+        back, more = version < start, version != start
+        at = (start, MAX_PART)
+        while more:
+            parts = self._read(session, journal.on_the_way, *at, version, AT_ONCE)
+            for number, part, facts in parts:
+                for fact in map(invert, reversed(facts)) if back else facts:
                     graph.apply(fact)
                     pace.breathe()
-                at = _after(part)
-        return graph
-
-    def _backwards(self, session: Session, nodes: dict[str, Node], current: int, version: int) -> Graph:
-        graph = paced(rebuild(nodes))
-        journal, pace = self._disk.journal, Pace()
-        at = (current, MAX_PART)
-        while at[0] > version:
-            for number, part, facts in self._read(session, journal.facts_back, *at, BACK_PARTS):
-                if number <= version:
-                    return graph
-                for fact in reversed(facts):
-                    graph.apply(invert(fact))
-                    pace.breathe()
                 at = (number, part)
-                if version == 0 and at == (1, 0):
-                    return graph
+            more = len(parts) == AT_ONCE
+        if at != (version + 1, 0) if back else at[0] != version:
+            raise StorageFailed(TOO_LITTLE)
         return graph
 
     def _read(self, session: Session, function: Callable[..., list[T]], *args: int) -> list[T]:
-        """A page of what has to be there. Raises InvalidSession where the session was deleted meanwhile."""
+        """A page of what a session has. Raises InvalidSession where it was deleted meanwhile."""
         found = self._disk.read(function, session.no, *args)
         if session.removed:
             raise InvalidSession()
-        if not found:
-            raise StorageFailed("The journal has less than it should")
         return found
 
 

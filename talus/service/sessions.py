@@ -23,6 +23,7 @@ from .disk import Disk
 from .pace import Pace, paced
 from .presence import Member
 
+PATIENCE_S = 0.1  # a reader waits for a batch; the disk may make that one wait for seconds
 LOAD_NODES = 1_000  # read in one slice
 EMPTY_S = 60.0  # a session that nothing was committed in goes so long after its last client
 IDLE_S = 300.0  # a session that nobody uses leaves the memory after so long
@@ -51,6 +52,7 @@ class Session:
         self.version = record.version
         self.node_count = record.nodes
         self.facts = record.facts
+        self.pictured = 0  # the facts up to which there is, or was to be, a snapshot
         self.stored = stored  # it has a row in the file
         self.removed = False
         self.graph = Graph()
@@ -92,20 +94,32 @@ class Session:
         if waiting:
             # Readers are served here, in the writer's own step: however fast
             # batches follow each other, nobody waits for more than one.
-            taken = (self.graph.nodes.copy(), self.version)
+            taken = (self.graph.nodes.copy(), self.version, self.facts)
             for result in waiting:
                 result.set(taken)
 
-    def snapshot(self) -> tuple[dict[str, Node], int]:
-        """The committed nodes and their version, as one moment; waits for a batch that is under way.
+    def snapshot(self) -> tuple[dict[str, Node], int, int]:
+        """The committed nodes, their version, and the facts up to it, as one moment.
 
-        `core.graph.rebuild` makes a graph of them.
+        Waits a little for a batch that is under way. `core.graph.rebuild` makes a graph of the nodes.
         """
         if not self._ahead:
-            return self.graph.nodes.copy(), self.version
+            return self.graph.nodes.copy(), self.version, self.facts
         result: AsyncResult = AsyncResult()
         self._waiting.append(result)
-        return result.get()
+        if result.wait(PATIENCE_S) is not None:
+            return result.get()
+        # A disk that makes the batch wait keeps nobody from reading: without it, as it will be if it fails.
+        if result in self._waiting:
+            self._waiting.remove(result)
+        nodes, version, facts = self.graph.nodes.copy(), self.version, self.facts
+        ahead = self._ahead.copy()
+        graph = paced(rebuild(nodes))
+        pace = Pace()
+        for fact in reversed(ahead):
+            graph.apply(invert(fact))
+            pace.breathe()
+        return graph.nodes, version, facts
 
 
 class Sessions:
@@ -252,6 +266,8 @@ class Sessions:
         session.undo_available, session.redo_available = self._disk.read(
             journal.availability, record.no, session.floor
         )
+        newest, _ = self._disk.read(journal.snapshots_around, record.no, record.version)
+        session.pictured = newest.facts if newest else 0
         return session
 
 

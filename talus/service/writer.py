@@ -13,8 +13,8 @@ Source: docs/protocol.md, "Commands"; docs/decisions/0001, 0002 and 0003.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import Any, TypeVar
@@ -28,6 +28,8 @@ from ..core.errors import (
     Busy,
     CommandIdReused,
     InvalidSession,
+    LastOwner,
+    NotFound,
     NothingToRedo,
     NothingToUndo,
     SessionInUse,
@@ -41,19 +43,21 @@ from ..core.errors import (
 from ..core.facts import Fact
 from ..core.records import CommitRecord, Plan, SessionRecord
 from ..core.summary import describe
-from ..store.changes import Change, NewCommit, NewSession, NewState, Removal
+from ..store.changes import Appointment, Change, NewCommit, NewSession, NewState, Removal
+from .access import Access
 from .announce import Announcement, Committed, Deleted, Publish, Refused
 from .disk import Disk
-from .jobs import Answer, Call, Create, Execute, Job, Remove, Turn
-from .pace import TURN_S, Pace
+from .failpoints import failpoint
+from .jobs import Answer, Appoint, Call, Create, Execute, Job, Remove, Turn
+from .pace import LET_GO, TURN_S, Pace, let_go
+from .queue import Queue
 from .sessions import Session, Sessions
+from .tidying import Tidying
 
 MAX_QUEUE = 20_000  # jobs; past that the answer is BUSY
-MAX_BATCH_JOBS = 256  # in one commit
-MAX_BATCH_WEIGHT = 2_000_000  # bytes of requests and facts in one commit, so that publishing it is quick
-CHECKPOINT_AFTER_S = 0.2  # of rest: then the file alone is whole and complete
-CHECKPOINT_RETRY_S = 0.05  # while a reader holds the WAL
-CHECKPOINT_BYTES = 16 * 1024 * 1024  # of WAL: then even under load
+# A batch is decided for so long, or for half as long as what came since the last one took, which in a room
+# of a thousand is much: who comes in between waits little longer for it, and its cost is shared by many.
+DECIDE_S = 0.001
 READ_ONLY = "an fsync failed: the server is read-only until it is restarted"
 MAX_NAMED = 100  # commands in the details of an UNDO_CONFLICT
 
@@ -73,48 +77,78 @@ class _Draft:
         self.announcements: list[Announcement] = []
         self.commits: list[NewCommit] = []
         self.announced: list[Execute] = []  # whose outcome the room hears
-        self.store = False  # the session gets its row with this batch
-        self.remove = False
+        self.store: Job | None = None  # the session gets its row with this batch, because of this job
+        self.remove: Remove | None = None
+        self.appoint: Appoint | None = None
 
 
 class Writer:
     """Owner of all changes. `submit` queues; everything else happens in its greenlet."""
 
-    def __init__(self, disk: Disk, sessions: Sessions, publish: Publish, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        sessions: Sessions,
+        access: Access,
+        publish: Publish,
+        now_ms: Callable[[], int],
+    ) -> None:
         self._disk = disk
         self._sessions = sessions
+        self._access = access
         self._publish = publish
         self._now_ms = now_ms
-        self._queue: deque[Job] = deque()
+        self.on_commit: Callable[[Session], None] | None = None  # told after the room
+        self._queue = Queue()
         self._wake = Event()
         self._closing = False
-        self._uncertain = False
         self._drain_until_s = inf  # on the monotonic clock: what is queued then is refused
-        self._dirty = False  # the WAL holds something
-        self._committed_s = 0.0  # when it last grew, on the monotonic clock
-        self._purging = True  # rows of deleted sessions may be left, from an earlier run too
+        self._tidying = Tidying(disk)
+        self._decided_s: float | None = None  # when the last batch was, if no rest came after it
         self._greenlet = gevent.spawn(self._run)
 
     @property
     def failing(self) -> str | None:
         """Why nothing can be written, in words; None while all is well."""
-        if self._uncertain:
-            return READ_ONLY
+        refusal = self._read_only
+        if refusal is not None:
+            return refusal.message
         return "the writer has stopped" if self._greenlet.dead else None
+
+    @property
+    def _read_only(self) -> TalusError | None:
+        """What everybody hears who wants to change something, once the disk has failed for good."""
+        failure = self._disk.failure
+        if failure is None:
+            return None
+        return StorageUncertain(READ_ONLY) if isinstance(failure, StorageUncertain) else failure
 
     def submit(self, job: Job) -> None:
         """Queue a job without waiting. Raises ShuttingDown, Busy or StorageUncertain at once."""
         if self._closing:
             raise ShuttingDown()
-        if self._uncertain:
-            raise StorageUncertain(READ_ONLY)
+        if (refusal := self._read_only) is not None and not isinstance(job, Call):
+            raise refusal  # a call may be a repeat, and of a command its room hears as well: in its turn
         if self._greenlet.dead:
             raise StorageFailed("The writer has stopped")
         if len(self._queue) >= MAX_QUEUE:
             raise Busy()
         job.session.pins += 1
-        self._queue.append(job)
+        self._queue.put(job)
         self._wake.set()
+
+    @property
+    def rested_s(self) -> float:
+        """How long ago the last commit was."""
+        return self._tidying.rested_s
+
+    def note(self, *changes: Change) -> None:
+        """Write what is no commit, beside those; waits. Raises as `submit` and the disk do."""
+        if (refusal := self._read_only) is not None:
+            raise refusal
+        self._disk.write(list(changes))
+        self._tidying.grew()
+        self._wake.set()  # for the checkpoint
 
     def close(self, drain_s: float = inf, most_s: float | None = None) -> None:
         """Finish what is queued, answer it, and move the WAL into the file.
@@ -129,12 +163,12 @@ class Writer:
 
     def _run(self) -> None:
         while True:
-            if self._queue and self._uncertain:
-                self._refuse_queued(StorageUncertain(READ_ONLY))
+            if self._queue and (refusal := self._read_only) is not None:
+                self._refuse_queued(refusal)
             elif self._queue and monotonic() > self._drain_until_s:
                 self._refuse_queued(ShuttingDown())
             elif self._queue:
-                batch = self._take()
+                batch = self._queue.take()
                 try:
                     self._carry_out(batch)
                 except Exception:
@@ -146,83 +180,57 @@ class Writer:
                 break
             else:
                 self._rest()
-        self._checkpoint()
+        self._tidying.checkpoint()
 
     def _refuse_queued(self, error: TalusError) -> None:
-        queued = list(self._queue)
-        self._queue.clear()
-        self._answer([(job, error) for job in queued])
+        """A repeat is answered from the record all the same, if that can be read."""
+        jobs = self._queue.take_all()
+        outcomes: dict[Job, Answer | TalusError] = {}
+        if not isinstance(error, ShuttingDown):
+            with suppress(TalusError):
+                recorded = self._recorded(jobs)
+                for job in jobs:
+                    repeated = _repeated(job, recorded)
+                    if repeated is not None:
+                        outcomes[job] = repeated
+            commands = [job for job in jobs if isinstance(job, Execute) and job not in outcomes]
+            outcomes |= self._tell_refused(commands, error)
+        self._answer([(job, outcomes.get(job, error)) for job in jobs])
 
     def _rest(self) -> None:
         """Wait for jobs; meanwhile tidy the file."""
+        self._decided_s = None
         self._wake.clear()
-        if self._dirty and not self._uncertain:
-            if not self._wake.wait(max(0.0, self._committed_s + CHECKPOINT_AFTER_S - monotonic())):
-                while not self._checkpoint() and not self._wake.wait(CHECKPOINT_RETRY_S):
-                    pass
-        elif self._purging and not self._uncertain:
-            try:
-                self._purging = self._disk.purge()
-                self._wal_grew()
-            except TalusError as error:
-                self._purging = False
-                log.warning("rows of a deleted session are left: %s", error.message)
-        else:
-            self._wake.wait()
-
-    def _wal_grew(self) -> None:
-        self._dirty = True
-        self._committed_s = monotonic()
-
-    def _checkpoint(self) -> bool:
-        """False when something is left in the WAL because a reader holds it."""
-        if not self._dirty or self._uncertain:
-            return True
-        try:
-            done = self._disk.checkpoint()
-        except TalusError as error:
-            log.warning("checkpoint: %s", error.message)
-            return False
-        self._dirty = not done
-        return done
-
-    def _take(self) -> list[Job]:
-        """What is queued, up to a size; no command_id twice, so that a repeat finds the first on record."""
-        batch: list[Job] = []
-        weight = 0
-        ids = set()
-        while self._queue and len(batch) < MAX_BATCH_JOBS and weight < MAX_BATCH_WEIGHT:
-            job = self._queue[0]
-            if isinstance(job, Call) and job.chosen:
-                key = (job.session.no, job.command_id)
-                if key in ids:
-                    break
-                ids.add(key)
-            weight += job.weight
-            batch.append(self._queue.popleft())
-        return batch
+        self._tidying.rest(self._wake)
 
     def _carry_out(self, batch: list[Job]) -> None:
         drafts: dict[int, _Draft] = {}
         answers: list[tuple[Job, Answer | TalusError]] = []
+        began_s = monotonic()
+        until_s = began_s + max(DECIDE_S, (began_s - (self._decided_s or began_s)) / 2)
         try:
             recorded = self._recorded(batch)
             for at, job in enumerate(batch):
                 draft = drafts.get(job.session.no)
                 if draft is None:
                     draft = drafts[job.session.no] = _Draft(job.session)
-                if isinstance(job, Turn | Remove) and draft.commits:
-                    # What can be undone is asked of the journal, which does not
-                    # hold this batch yet: such a job begins the next one.
-                    self._queue.extendleft(reversed(batch[at:]))
+                unrecorded = isinstance(job, Turn | Remove) and draft.commits
+                if unrecorded or (at and monotonic() > until_s):
+                    # What can be undone is asked of the journal, which does not hold
+                    # this batch yet: such a job begins the next one, as does what is
+                    # left when the time is up.
+                    self._queue.put_back(batch[at:])
                     del batch[at:]
                     break
                 answers.append((job, self._decide(job, draft, recorded)))
-            changes = _changes(drafts)
+            self._decided_s = monotonic()
+            changes = self._changes(drafts)
             if changes:
-                self._wal_grew()
+                self._tidying.grew()
+                failpoint("before-commit")
                 self._disk.write(changes)
-                self._wal_grew()
+                self._tidying.grew()
+                failpoint("after-commit")
         except BaseException as error:
             for draft in drafts.values():
                 draft.session.take_back()
@@ -234,10 +242,13 @@ class Writer:
         for draft in drafts.values():
             self._conclude(draft)
         self._answer(answers)
-        rested = not changes and monotonic() - self._committed_s > CHECKPOINT_AFTER_S
-        if rested or self._disk.journal.wal_bytes >= CHECKPOINT_BYTES:
-            self._checkpoint()  # refusals and repeats, however many, are no reason to put it off
+        self._tidying.after_batch(bool(changes))
         gevent.sleep(TURN_S)
+        failpoint("after-emit")
+        for draft in drafts.values():
+            for commit in draft.commits:
+                if len(commit.facts) > LET_GO:
+                    let_go(commit.facts)
 
     def _recorded(self, batch: list[Job]) -> dict[tuple[int, str], CommitRecord]:
         """The commits that carry a command_id which a client chose."""
@@ -259,14 +270,16 @@ class Writer:
         try:
             if session.removed or draft.remove:
                 raise InvalidSession()
+            if job.needs is not None:
+                self._access.check(job.identity, session.id, job.needs)
             if isinstance(job, Remove):
                 return self._remove(job, draft)
+            if isinstance(job, Appoint):
+                return self._appoint(job, draft)
             assert isinstance(job, Call)
-            record = recorded.get((session.no, job.command_id)) if job.chosen else None
-            if record is not None:
-                if record.digest != job.digest:
-                    raise CommandIdReused()
-                return Answer(session, record, duplicate=True)
+            repeated = _repeated(job, recorded)
+            if repeated is not None:
+                return repeated
             if job.expected_version is not None and job.expected_version != draft.version:
                 raise VersionConflict(details={"version": draft.version})
             if isinstance(job, Turn):
@@ -280,7 +293,7 @@ class Writer:
         assert isinstance(job, Execute | Create)
         session = job.session
         if job.command is None:
-            draft.store = True
+            draft.store = job
             return Answer(session, None)
         try:
             facts, result = self._apply(session, decide(session.graph, session.template, job.command))
@@ -329,10 +342,28 @@ class Writer:
         session = job.session
         if session.members and not job.force:
             raise SessionInUse(details={"active_clients": len(session.members)})
-        draft.store = not session.stored
-        draft.remove = True
+        self._keep(draft, job)
+        draft.remove = job
         draft.announcements.append(Deleted(job.actor, session.version, self._now_ms()))
         return Answer(session, None)
+
+    def _appoint(self, job: Appoint, draft: _Draft) -> Answer:
+        session = job.session
+        members = self._disk.read(self._disk.journal.roles, session.no)
+        if job.role is None and job.user not in members:
+            raise NotFound("The session has no such member")
+        owners = [user for user, role in members.items() if role == "owner"]
+        if owners == [job.user] and job.role != "owner":
+            raise LastOwner()
+        self._keep(draft, job)
+        draft.appoint = job
+        return Answer(session, None)
+
+    @staticmethod
+    def _keep(draft: _Draft, job: Job) -> None:
+        """The session gets its row, where it has none yet."""
+        if not job.session.stored and draft.store is None:
+            draft.store = job
 
     def _apply(self, session: Session, facts: Generator[Fact, None, T]) -> tuple[list[Fact], T]:
         """Apply each fact as it is decided, in slices that let others through."""
@@ -357,7 +388,7 @@ class Writer:
         summary: str,
         target: CommitRecord | None,
     ) -> Answer:
-        draft.store = not job.session.stored
+        self._keep(draft, job)
         draft.version += 1
         draft.facts += len(facts) + 1  # the closing event is a fact too
         record = CommitRecord(
@@ -383,12 +414,53 @@ class Writer:
             draft.announced.append(job)
         return Answer(job.session, record)
 
+    def _changes(self, drafts: dict[int, _Draft]) -> list[Change]:
+        """All that the batch writes, in an order in which it can be written."""
+        changes: list[Change] = []
+        for draft in drafts.values():
+            session = draft.session
+            if draft.store:
+                changes.append(
+                    NewSession(
+                        SessionRecord(
+                            session.no,
+                            session.id,
+                            session.project_id,
+                            session.template_id,
+                            session.name,
+                            session.created_ms,
+                            session.active_ms,
+                            0,
+                            0,
+                            0,
+                            False,
+                        ),
+                        draft.store.actor,
+                        self._access.owner(draft.store.identity),
+                    )
+                )
+            if draft.commits:
+                changes.extend(draft.commits)
+                active_ms = draft.commits[-1].record.time_ms
+                changes.append(
+                    NewState(session.no, draft.version, active_ms, draft.facts, session.graph.nodes)
+                )
+            if draft.appoint:
+                job = draft.appoint
+                changes.append(Appointment(session.no, job.user, job.role, job.actor, self._now_ms()))
+            if draft.remove:
+                changes.append(Removal(session.no, draft.remove.actor, self._now_ms()))
+        return changes
+
     def _conclude(self, draft: _Draft) -> None:
         """One step to reads and joins: the graph, the version, and what the room hears."""
         session = draft.session
         if draft.store:
             session.stored = True
             self._sessions.keep(session)
+            owner = self._access.owner(draft.store.identity)
+            if owner is not None:
+                self._access.appointed(session, owner, "owner")
         if draft.commits:
             session.version = draft.version
             session.facts = draft.facts
@@ -397,9 +469,12 @@ class Writer:
             session.node_count = len(session.graph.nodes)
             session.active_ms = draft.commits[-1].record.time_ms
         session.settle()
+        if draft.appoint:
+            self._access.appointed(session, draft.appoint.user, draft.appoint.role)
         if draft.remove:
             self._sessions.remove(session)
-            self._purging = True
+            self._access.removed(session)
+            self._tidying.purging = True
         if draft.announcements:
             try:
                 self._publish(session.id, draft.announcements)
@@ -408,6 +483,8 @@ class Writer:
                 log.exception("session %s: its room was not told", session.id)
         if draft.remove:
             session.members.clear()
+        elif draft.commits and self.on_commit is not None:
+            self.on_commit(session)
 
     def _fail(
         self,
@@ -422,23 +499,29 @@ class Writer:
         that were commands; BUSY leaves no command behind.
         """
         log.error("commit of %d failed: %s", len(batch), error)
-        if isinstance(error, StorageUncertain):
-            self._uncertain = True
         outcomes: dict[Job, Answer | TalusError] = {
             job: answer for job, answer in decided if isinstance(answer, Answer) and answer.duplicate
         }
-        now = self._now_ms()
-        for draft in drafts.values() if not isinstance(error, Busy) else ():
-            refused: list[Announcement] = []
-            for job in draft.announced:
-                told = outcomes[job] = type(error)(error.message)
-                told.announced = True
-                refused.append(
-                    Refused(job.command_id, job.command_type, job.actor, told, draft.session.version, now)
-                )
-            if refused:
-                self._publish(draft.session.id, refused)
+        if not isinstance(error, Busy):
+            outcomes |= self._tell_refused(
+                (job for draft in drafts.values() for job in draft.announced), error
+            )
         self._answer([(job, outcomes.get(job, error)) for job in batch])
+
+    def _tell_refused(self, jobs: Iterable[Execute], error: TalusError) -> dict[Job, TalusError]:
+        """Tell the rooms that these commands failed; and what to tell those who sent them."""
+        told: dict[Job, TalusError] = {}
+        rooms: dict[Session, list[Announcement]] = {}
+        for job in jobs:
+            told[job] = type(error)(error.message)
+            told[job].announced = True
+            refused = Refused(
+                job.command_id, job.command_type, job.actor, told[job], job.session.version, self._now_ms()
+            )
+            rooms.setdefault(job.session, []).append(refused)
+        for session, announcements in rooms.items():
+            self._publish(session.id, announcements)
+        return told
 
     def _answer(self, answers: list[tuple[Job, Any]]) -> None:
         for job, answer in answers:
@@ -449,33 +532,11 @@ class Writer:
                 log.exception("an answer was lost")
 
 
-def _changes(drafts: dict[int, _Draft]) -> list[Change]:
-    """All that the batch writes, in an order in which it can be written."""
-    changes: list[Change] = []
-    for draft in drafts.values():
-        session = draft.session
-        if draft.store:
-            changes.append(
-                NewSession(
-                    SessionRecord(
-                        session.no,
-                        session.id,
-                        session.project_id,
-                        session.template_id,
-                        session.name,
-                        session.created_ms,
-                        session.active_ms,
-                        0,
-                        0,
-                        0,
-                        False,
-                    )
-                )
-            )
-        if draft.commits:
-            changes.extend(draft.commits)
-            active_ms = draft.commits[-1].record.time_ms
-            changes.append(NewState(session.no, draft.version, active_ms, draft.facts, session.graph.nodes))
-        if draft.remove:
-            changes.append(Removal(session.no))
-    return changes
+def _repeated(job: Job, recorded: dict[tuple[int, str], CommitRecord]) -> Answer | TalusError | None:
+    """What a job comes to whose command_id was committed before; None for one that is no repeat."""
+    if not isinstance(job, Call) or not job.chosen:
+        return None
+    record = recorded.get((job.session.no, job.command_id))
+    if record is None:
+        return None
+    return Answer(job.session, record, duplicate=True) if record.digest == job.digest else CommandIdReused()

@@ -7,10 +7,15 @@ import msgspec
 from ..core.facts import Fact
 from ..core.graph import Node
 from ..core.records import CommitRecord, SessionRecord
+from ..core.roles import Role
 
 
 class NewSession(msgspec.Struct, frozen=True):
+    """A session; `owner` is a user, or None without tokens."""
+
     record: SessionRecord
+    actor: str
+    owner: str | None
 
 
 class NewCommit(msgspec.Struct, frozen=True):
@@ -40,6 +45,46 @@ class Removal(msgspec.Struct, frozen=True):
     """The session is gone for ever; its rows follow in slices (`Journal.purge`)."""
 
     session_no: int
+    actor: str
+    time_ms: int
 
 
-Change = NewSession | NewCommit | NewState | Removal
+class Appointment(msgspec.Struct, frozen=True):
+    """`user` has this role in the session from now on; None: none any more."""
+
+    session_no: int
+    user: str
+    role: Role | None
+    actor: str
+    time_ms: int
+
+
+class Revocation(msgspec.Struct, frozen=True):
+    """Tokens of `user` given out until then are void."""
+
+    user: str
+    until_s: int
+    actor: str
+    time_ms: int
+
+
+class NewSnapshotPart(msgspec.Struct, frozen=True):
+    """Nodes of a snapshot that is being made, as a JSON array."""
+
+    session_no: int
+    version: int
+    part: int
+    body: bytes
+
+
+class NewSnapshot(msgspec.Struct, frozen=True):
+    """All parts of a snapshot are written; `facts`: of the session up to and with its version."""
+
+    session_no: int
+    version: int
+    facts: int
+
+
+Change = (
+    NewSession | NewCommit | NewState | Removal | Appointment | Revocation | NewSnapshotPart | NewSnapshot
+)

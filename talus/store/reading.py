@@ -6,6 +6,7 @@ more than a page. peewee builds the simple queries; hot ones are written out.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,15 +17,19 @@ import peewee
 
 from ..core.facts import Fact, node_of
 from ..core.graph import Node
-from ..core.records import CommitRecord, Later, Part, Plan, SessionRecord
+from ..core.records import CommitRecord, Landmark, Later, Part, Plan, SessionRecord
+from ..core.roles import Role
 from .failures import as_refusals
-from .schema import Session
+from .files import wal_of
+from .schema import RoleRow, Session
 
+READERS = 2  # threads; SQLite reads are short, and the GIL allows little more
 LOCK_WAIT_MS = 5_000  # another process may hold the file so long before BUSY
 WIRE_BYTES = 400  # that an event adds to its recorded fact
 
 _encode = msgspec.json.Encoder().encode
 _decode_facts = msgspec.json.Decoder(list[Fact]).decode
+_decode_nodes = msgspec.json.Decoder(list[Node]).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 _COMMIT = (
@@ -50,6 +55,21 @@ _SESSIONS = Session.select(
 ).tuples()
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing. Raises sqlite3.Error.
+
+    Without a log nobody has the file open: it is read as it lies there, and nothing is made beside it.
+    """
+    mode = "mode=ro" if wal_of(path).exists() else "mode=ro&immutable=1"
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{mode}",
+        uri=True,
+        timeout=LOCK_WAIT_MS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
 class Readings:
     """The readers' side of a database file, for any thread."""
 
@@ -57,6 +77,11 @@ class Readings:
         self._path = path
         self._readers: list[peewee.SqliteDatabase] = []
         self._idle: list[peewee.SqliteDatabase] = []  # readers that nobody uses just now
+
+    def _open_readers(self) -> None:
+        """Those that are needed, while it is sure that this is the file."""
+        with as_refusals(self._path):
+            self._idle.extend(self._open() for _ in range(READERS))
 
     def _close_readers(self) -> None:
         for reader in self._readers:
@@ -66,24 +91,33 @@ class Readings:
 
     @contextmanager
     def _reading(self) -> Iterator[peewee.SqliteDatabase]:
-        """A read-only connection, inside one transaction: all that is read is of one moment."""
-        with as_refusals():
+        """A read-only connection, inside one transaction: all that is read is of one moment.
+
+        Rows are decoded inside it: one that makes no sense is damage, and refused as such.
+        """
+        with as_refusals(self._path):
             try:
                 database = self._idle.pop()
             except IndexError:
-                database = peewee.SqliteDatabase(
-                    str(self._path),
-                    thread_safe=False,
-                    check_same_thread=False,
-                    pragmas={"query_only": 1, "busy_timeout": LOCK_WAIT_MS},
-                )
-                self._readers.append(database)
-            database.execute_sql("BEGIN")
+                database = self._open()
             try:
+                database.execute_sql("BEGIN")
                 yield database
             finally:
-                database.execute_sql("COMMIT")
+                if database.connection().in_transaction:
+                    database.execute_sql("ROLLBACK")  # nothing was written, and it may be damaged
                 self._idle.append(database)
+
+    def _open(self) -> peewee.SqliteDatabase:
+        database = peewee.SqliteDatabase(
+            str(self._path),
+            thread_safe=False,
+            check_same_thread=False,
+            pragmas={"query_only": 1, "busy_timeout": LOCK_WAIT_MS},
+        )
+        self._readers.append(database)
+        database.execute_sql("SELECT count(*) FROM sqlite_master").fetchone()  # SQLite opens files late
+        return database
 
     def find(self, session_id: str) -> SessionRecord | None:
         """The session of that id, a removed one too."""
@@ -97,14 +131,43 @@ class Readings:
             row = _SESSIONS.where(Session.project_id == project_id).execute(database)
         return _session(row[0]).id if row else None
 
-    def sessions(self, limit: int, before: tuple[int, int] | None) -> tuple[list[SessionRecord], int]:
-        """Sessions by latest activity, from `before` (active_ms, no) on, and how many there are in all."""
+    def sessions(
+        self, limit: int, before: tuple[int, int] | None, user: str | None
+    ) -> tuple[list[SessionRecord], int]:
+        """Sessions by latest activity, from `before` (active_ms, no) on, and how many there are in all.
+
+        user: only those in which this one has a role.
+        """
         kept = _SESSIONS.where(~Session.removed)
+        if user is not None:
+            kept = kept.join(RoleRow, on=(RoleRow.session_no == Session.no)).where(RoleRow.user == user)
         page = kept.order_by(Session.active_ms.desc(), Session.no.desc()).limit(limit)
         if before is not None:
             page = page.where(peewee.Tuple(Session.active_ms, Session.no) < before)
         with self._reading() as database:
             return [_session(row) for row in page.execute(database)], kept.count(database)
+
+    def roles(self, no: int) -> dict[str, Role]:
+        """The members of a session, by user."""
+        with self._reading() as database:
+            return dict(
+                database.execute_sql("SELECT user, role FROM role WHERE session_no = ? ORDER BY user", (no,))
+            )
+
+    def roles_of(self, user: str) -> dict[str, Role]:
+        """What a user may do, by session_id."""
+        with self._reading() as database:
+            return dict(
+                database.execute_sql(
+                    "SELECT s.id, r.role FROM role r JOIN session s ON s.no = r.session_no WHERE r.user = ?",
+                    (user,),
+                )
+            )
+
+    def revocations(self) -> dict[str, int]:
+        """Until when the tokens of a user are void, by user, in seconds since 1970."""
+        with self._reading() as database:
+            return dict(database.execute_sql("SELECT user, until_s FROM revocation"))
 
     def nodes(self, no: int, after: str, limit: int) -> list[Node]:
         """Nodes by id, after that one: a slice of the tree rows."""
@@ -113,18 +176,18 @@ class Readings:
                 "SELECT id, type, parent_id, key, properties FROM node"
                 " WHERE session_no = ? AND id > ? ORDER BY id LIMIT ?",
                 (no, after, limit),
-            ).fetchall()
-        return [
-            Node(
-                id,
-                type,
-                parent_id,
-                key,
-                _decode_object(text),
-                len(text.encode()) if text != "{}" else 1,
             )
-            for id, type, parent_id, key, text in rows
-        ]
+            return [
+                Node(
+                    id,
+                    type,
+                    parent_id,
+                    key,
+                    _decode_object(text),
+                    len(text.encode()) if text != "{}" else 1,
+                )
+                for id, type, parent_id, key, text in rows
+            ]
 
     def availability(self, no: int, floor: int) -> tuple[bool, bool]:
         """Whether there is anything to undo and to redo; versions up to `floor` cannot be undone."""
@@ -180,15 +243,45 @@ class Readings:
                 size += about
         return found
 
-    def facts_back(self, no: int, version: int, part: int, limit: int) -> list[tuple[int, int, list[Fact]]]:
-        """Parts before (version, part), newest first: the way to an earlier state."""
+    def on_the_way(
+        self, no: int, version: int, part: int, until: int, limit: int
+    ) -> list[tuple[int, int, list[Fact]]]:
+        """Parts between a place and the state at version `until`, in the order in which one meets them.
+
+        That is after (version, part) and oldest first, or, on the way back, before it and newest first.
+        """
+        if until < version:
+            between = "(version, part) < (?, ?) AND version > ? ORDER BY version DESC, part DESC"
+        else:
+            between = "(version, part) > (?, ?) AND version <= ? ORDER BY version, part"
         with self._reading() as database:
             rows = database.execute_sql(
-                "SELECT version, part, body FROM fact WHERE session_no = ? AND (version, part) < (?, ?)"
-                " ORDER BY version DESC, part DESC LIMIT ?",
-                (no, version, part, limit),
-            ).fetchall()
-        return [(version, part, _decode_facts(body)) for version, part, body in rows]
+                f"SELECT version, part, body FROM fact WHERE session_no = ? AND {between} LIMIT ?",
+                (no, version, part, until, limit),
+            )
+            return [(version, part, _decode_facts(body)) for version, part, body in rows]
+
+    def snapshots_around(self, no: int, version: int) -> tuple[Landmark | None, Landmark | None]:
+        """The last snapshot up to and with `version`, and the first after it."""
+        found = []
+        with self._reading() as database:
+            for where, order in (("<=", "DESC"), (">", "ASC")):
+                row = database.execute_sql(
+                    f"SELECT version, facts FROM snapshot WHERE session_no = ? AND version {where} ?"
+                    f" ORDER BY version {order} LIMIT 1",
+                    (no, version),
+                ).fetchone()
+                found.append(Landmark(*row) if row else None)
+        return found[0], found[1]
+
+    def snapshot_part(self, no: int, version: int, part: int) -> list[Node]:
+        """The nodes in a part of a snapshot; none behind the last one."""
+        with self._reading() as database:
+            row = database.execute_sql(
+                "SELECT body FROM snapshot_part WHERE session_no = ? AND version = ? AND part = ?",
+                (no, version, part),
+            ).fetchone()
+            return _decode_nodes(row[0]) if row else []
 
     def history(self, no: int, before: int, limit: int) -> list[CommitRecord]:
         """Commits below version `before`, newest first."""
@@ -196,8 +289,8 @@ class Readings:
             rows = database.execute_sql(
                 f"{_COMMITS} WHERE c.session_no = ? AND c.version < ? ORDER BY c.version DESC LIMIT ?",
                 (no, before, limit),
-            ).fetchall()
-        return [_commit(row) for row in rows]
+            )
+            return [_commit(row) for row in rows]
 
     def plan(self, no: int, kind: str, actor: str | None, floor: int) -> Plan | None:
         """What an `Undo` or `Redo` would turn now; None where there is nothing.

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import peewee
 
+GONE = -1
+GOING = -2
+
 
 class Meta(peewee.Model):
     """What is said once for the whole file: `epoch`, the UUID of this timeline."""
@@ -30,7 +33,7 @@ class Session(peewee.Model):
     created_ms = peewee.IntegerField()
     active_ms = peewee.IntegerField()  # of the last commit
     version = peewee.IntegerField()
-    nodes = peewee.IntegerField()
+    nodes = peewee.IntegerField()  # of a removed one: GOING while its rows are taken away, GONE after that
     facts = peewee.IntegerField()  # in all its commits, closing events included
     head = peewee.BlobField()  # the hash of its last commit
     removed = peewee.BooleanField()
@@ -117,7 +120,96 @@ class Touch(peewee.Model):
         without_rowid = True
 
 
+class RoleRow(peewee.Model):
+    """What a user may do in a session: `owner`, `editor` or `viewer`."""
+
+    session_no = peewee.IntegerField()
+    user = peewee.TextField()
+    role = peewee.TextField()
+
+    class Meta:
+        table_name = "role"
+        primary_key = peewee.CompositeKey("session_no", "user")
+        without_rowid = True
+        indexes = ((("user", "session_no"), False),)
+
+
+class Revocation(peewee.Model):
+    """Tokens of a user that were given out until then (seconds since 1970) are void."""
+
+    user = peewee.TextField(primary_key=True)
+    until_s = peewee.IntegerField()
+
+    class Meta:
+        table_name = "revocation"
+        without_rowid = True
+
+
+class Audit(peewee.Model):
+    """Who did what besides commits, which name their actor themselves; written once.
+
+    action: `create`, `delete`, `appoint` (role null: removed), `revoke`.
+    session_no, user, role: whom and what it was about, where it was.
+    """
+
+    no = peewee.IntegerField(primary_key=True)
+    time_ms = peewee.IntegerField()
+    actor = peewee.TextField()
+    action = peewee.TextField()
+    session_no = peewee.IntegerField(null=True)
+    user = peewee.TextField(null=True)
+    role = peewee.TextField(null=True)
+
+    class Meta:
+        table_name = "audit"
+
+
+class Snapshot(peewee.Model):
+    """The graph as it was at a version, whole: a place from which earlier and later ones are worked out.
+
+    facts: of the session up to and with that version. What it says follows from the
+    journal: it may be missing, and can be made again.
+    """
+
+    session_no = peewee.IntegerField()
+    version = peewee.IntegerField()
+    facts = peewee.IntegerField()
+
+    class Meta:
+        table_name = "snapshot"
+        primary_key = peewee.CompositeKey("session_no", "version")
+        without_rowid = True
+
+
+class SnapshotPart(peewee.Model):
+    """Nodes of a snapshot, as a JSON array. Parts come before their snapshot, so some may have none."""
+
+    session_no = peewee.IntegerField()
+    version = peewee.IntegerField()
+    part = peewee.IntegerField()
+    body = peewee.BlobField()
+
+    class Meta:
+        table_name = "snapshot_part"
+        primary_key = peewee.CompositeKey("session_no", "version", "part")
+        without_rowid = True
+
+
+class Seal(peewee.Model):
+    """For each table that no commit's hash covers, a sum over its rows (`seals.py`)."""
+
+    name = peewee.TextField(primary_key=True)
+    total = peewee.BlobField()
+
+    class Meta:
+        table_name = "seal"
+        without_rowid = True
+
+
 TABLES = (Meta, Session, NodeRow, Commit, FactPart, Touch)
+ACCESS_TABLES = (RoleRow, Revocation, Audit)
+SNAPSHOT_TABLES = (Snapshot, SnapshotPart)
+SEAL_TABLES = (Seal,)
 
 # What undo and redo look up: the latest command that stands (of all, or of an
 # actor), and the latest undone.
@@ -126,3 +218,18 @@ PARTIAL_INDEXES = (
     "CREATE INDEX commits_standing_of_actor ON commits (session_no, actor, version) WHERE stands = 1",
     "CREATE INDEX commits_undone ON commits (session_no, turned_at) WHERE stands = 0",
 )
+
+# What a commit's hash covers besides its result and its facts, in this order.
+HEADER = (
+    "session_no, version, command_id, command_type, target, digest, actor, time_ms, summary,"
+    " undo_available, redo_available, total"
+)
+# The tables that hold what is in a session, and their primary keys.
+KEYS = {
+    "snapshot": ("session_no", "version"),
+    "snapshot_part": ("session_no", "version", "part"),
+    "node": ("session_no", "id"),
+    "fact": ("session_no", "version", "part"),
+    "touch": ("session_no", "node_id", "version"),
+    "commits": ("session_no", "version"),
+}

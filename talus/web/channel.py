@@ -13,6 +13,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import islice
+from time import monotonic
+
+import gevent
+from gevent.event import AsyncResult
 
 from ..core.errors import StorageFailed
 from ..core.records import Part
@@ -25,6 +29,8 @@ CHUNK_BYTES = 1_000_000  # a larger commit is fed from the journal
 CHUNK_FACTS = 2_000
 TAIL_BYTES = 1_000_000  # of recent commits kept for those who catch up
 DEFERRED = 10_000  # notices kept for a client that is being fed
+FOLLOW_S = 1.0  # at most that a command waits for a room that cannot follow
+LOOK_S = 0.005  # between two looks at how a room follows
 KEPT_SLICES = 16  # of the journal, encoded, for feeds at the same place
 
 ReadParts = Callable[[int, int], list[Part]]
@@ -63,7 +69,9 @@ class Channel:
         self._read = read
         self._tail: deque[tuple[int, list[bytes], Chunk]] = deque()  # version, notice before, facts
         self._tail_bytes = 0
-        self._slices: dict[tuple[int, int, int | None, bool], tuple[Chunk, int, int]] = {}
+        self._slices: dict[tuple[int, int, int | None, bool], AsyncResult] = {}
+        self._behind = False
+        self._looked_s = 0.0  # when that was worked out
 
     # -- what is said to the room --
 
@@ -190,6 +198,16 @@ class Channel:
         else:
             feed.acknowledgements.append((version, text))
 
+    def behind(self) -> bool:
+        """More of those who take what they are given are late with it than not."""
+        now_s = monotonic()
+        if now_s - self._looked_s > LOOK_S:
+            self._looked_s = now_s
+            late = sum(outbox.late(now_s) for outbox in self.subscribers)
+            on_time = sum(outbox.on_time for outbox in self.subscribers) if late else 0
+            self._behind = late > on_time
+        return self._behind
+
     # -- feeds --
 
     def next(self, outbox: Outbox, feed: Feed) -> list[Chunk]:
@@ -227,34 +245,47 @@ class Channel:
         return said
 
     def _from_journal(self, feed: Feed) -> Chunk:
-        """A slice that ends where a commit does that it began inside of, or where `told` is passed."""
-        begun, replay = feed.inside, feed.version < feed.told or (feed.inside and feed.version <= feed.told)
+        """A slice that ends where a commit does that it began inside of, or where `told` is passed.
+
+        Read and encoded once for all who are at the same place, and for those who come there meanwhile.
+        """
+        replay = feed.version < feed.told or (feed.inside and feed.version <= feed.told)
         place = (feed.version, feed.part, feed.told if replay else None, feed.replays)
         kept = self._slices.get(place)
         if kept is None:
-            texts: list[bytes] = []
-            version, part = feed.version, feed.part
-            pieces = self._read(version, part)
-            if not pieces:
-                raise StorageFailed("the journal has no more of this session")
-            for piece in pieces:
-                record = piece.commit
-                late = record.version > feed.told
-                if replay and late:
-                    break
-                if not feed.replays and piece.part == 0 and record.target is None:
-                    texts.append(wire.executing(self.session_id, record))
-                for event in wire.facts(self.session_id, record, piece.facts, piece.last):
-                    text = wire.event(event)
-                    texts.append(text if late else wire.replayed(text))
-                version, part = record.version, MAX_PART if piece.last else piece.part
-                if begun and piece.last:
-                    break
-            kept = self._slices[place] = (Chunk(texts), version, part)
+            kept = self._slices[place] = AsyncResult()
+            try:
+                kept.set(self._read_slice(*place))
+            except BaseException as error:
+                self._slices.pop(place, None)
+                kept.set_exception(error)
+                raise
             while len(self._slices) > KEPT_SLICES:
                 del self._slices[next(iter(self._slices))]
-        chunk, feed.version, feed.part = kept
+        chunk, feed.version, feed.part = kept.get()
         return chunk
+
+    def _read_slice(self, version: int, part: int, told: int | None, replays: bool) -> tuple[Chunk, int, int]:
+        """What follows a place, and the place behind it. told: of a replay, which ends there."""
+        texts: list[bytes] = []
+        begun = part != MAX_PART
+        pieces = self._read(version, part)
+        if not pieces:
+            raise StorageFailed("the journal has no more of this session")
+        for piece in pieces:
+            record = piece.commit
+            late = told is None or record.version > told
+            if late and told is not None:
+                break
+            if not replays and piece.part == 0 and record.target is None:
+                texts.append(wire.executing(self.session_id, record))
+            for event in wire.facts(self.session_id, record, piece.facts, piece.last):
+                text = wire.event(event)
+                texts.append(text if late else wire.replayed(text))
+            version, part = record.version, MAX_PART if piece.last else piece.part
+            if begun and piece.last:
+                break
+        return Chunk(texts), version, part
 
 
 class Hall:
@@ -286,6 +317,18 @@ class Hall:
         if channel is not None:
             channel.unsubscribe(outbox)
             self._drop_unheard(channel)
+
+    def follow(self, session_id: str) -> None:
+        """Wait while most of a session's room cannot follow what is committed in it; not for ever.
+
+        The others would only fall behind further, and be fed from the journal, each from another place.
+        """
+        channel = self.channels.get(session_id)
+        if channel is None or not channel.behind():
+            return
+        until_s = monotonic() + FOLLOW_S
+        while channel.behind() and monotonic() < until_s:
+            gevent.sleep(LOOK_S)
 
     def acknowledge(self, outbox: Outbox, session_id: str, version: int, text: bytes) -> None:
         """Answer a commit: after its facts, where the client hears them."""

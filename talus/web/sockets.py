@@ -13,40 +13,48 @@ import logging
 import re
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 from typing import Any
 
 import gevent
-import socketio
 from gevent.event import Event
 from socketio.exceptions import ConnectionRefusedError as ConnectionRefused
 
 from ..core.errors import (
     BinaryNotSupported,
+    Forbidden,
     InvalidRequest,
     InvalidSession,
     LimitExceeded,
     TalusError,
+    TokenExpired,
+    Unauthenticated,
     UnknownEvent,
 )
-from ..service.access import actor_of
+from ..service.access import Access, expired
 from ..service.calls import Calls, JoinRequest, PresenceRequest, convert, session_id_of
 from ..service.jobs import Answer
-from ..service.pace import Pace
+from ..service.limits import Bucket
+from ..service.pace import TalkPace
 from ..service.presence import Rooms
 from ..service.replay import Replay
 from ..service.sessions import Session, Sessions
+from ..service.tokens import Identity
 from . import wire
 from .channel import Hall
 from .decode import decode
-from .engine import Engine, TextOnly
+from .engine import SocketIO
+from .gate import Environ, address_of
 from .outbox import Outbox
-from .websocket import MAX_MESSAGE_BYTES, STALL_S
+from .refusals import Refusals
 
-PING_INTERVAL_S = 25
-PING_TIMEOUT_S = 20
 MAX_SESSIONS = 64  # that one client may be in
-MAX_IN_FLIGHT = 256  # commands of one client that are queued; its next one waits
+MAX_IN_FLIGHT = 32  # commands of one client that are queued; its next one waits, and others come in between
+REFUSED_S = 0.001  # a client that was refused is heard so much later: who talks rubbish slows himself
+JOINS = 50.0  # a second and client, twice that at once; its next one waits
+CALLS = 2_000.0  # besides commands, in the same way
+CONNECT_S = 10.0  # from the opening of a connection to the name or token of its client
+MALFORMED = 3  # packets; with that one the connection ends
+GOODBYE_S = 2.0  # to take the last words
 
 # A Socket.IO packet: type, attachments, namespace, number, JSON.
 _PACKET = re.compile(r"([0-6])(?:(\d{1,9})-)?(?:(/[^,]*)(?:,|$))?(\d{1,15})?(.*)", re.DOTALL)
@@ -66,14 +74,18 @@ def _refusal(failure: Exception) -> TalusError:
 class Client:
     """One connection: who it is, what it is in, and what it has under way."""
 
-    def __init__(self, client_id: str, actor: str, outbox: Outbox) -> None:
+    def __init__(self, client_id: str, identity: Identity, outbox: Outbox, command_rate: int) -> None:
         self.id = client_id
-        self.actor = actor
+        self.identity = identity
         self.outbox = outbox
+        self.commands = Bucket(command_rate)
+        self.joins = Bucket(JOINS)
+        self.calls = Bucket(CALLS)
+        self.malformed = 0
         self.sessions: dict[str, Session] = {}
         self.gone = False
         self.attachments = 0  # binary frames to swallow after a binary packet
-        self.pace = Pace()  # a burst of calls is work like any other
+        self.pace = TalkPace()
         self._in_flight = 0
         self._fewer = Event()
 
@@ -93,44 +105,43 @@ class Client:
             self._fewer.wait()
 
 
-class Sockets(socketio.Server):
+class Sockets(SocketIO):
     """The Socket.IO application."""
 
     def __init__(
         self,
         hall: Hall,
         sessions: Sessions,
+        access: Access,
         calls: Calls,
         rooms: Rooms,
         replay: Replay,
+        refusals: Refusals,
+        command_rate: int,
+        max_clients: int,
         outbox_bytes: int,
+        slow_down: Callable[[Environ], None],
     ) -> None:
-        super().__init__(
-            async_mode="gevent",
-            cors_allowed_origins=[],  # the gate answers for origins, on every path alike
-            ping_interval=PING_INTERVAL_S,
-            ping_timeout=PING_TIMEOUT_S,
-            max_http_buffer_size=MAX_MESSAGE_BYTES,
-            json=TextOnly,
-            logger=logging.getLogger("talus.socketio"),
-            engineio_logger=logging.getLogger("talus.engineio"),
-            outbox_bytes=outbox_bytes,
-        )
+        """command_rate: a second and client; 0: as fast as it goes. slow_down: called for a failed login."""
+        super().__init__(outbox_bytes, max_clients, refusals)
+        self._refusals = refusals
         self._hall = hall
         self._sessions = sessions
-        self._calls = calls
+        self._access = access
+        self._command_rate = command_rate
+        self._slow_down = slow_down
         self._rooms = rooms
         self._replay = replay
         self._clients: dict[str, Client] = {}  # by Engine.IO's id
         self._commands: dict[str, Callable[[Client, Any, int, Callable[..., None]], None]] = {
             "execute_command": lambda client, payload, size, respond: calls.execute(
-                payload, client.actor, size, respond
+                payload, client.identity, size, respond
             ),
             "undo_command": lambda client, payload, size, respond: calls.turn(
-                "Undo", payload, client.actor, respond
+                "Undo", payload, client.identity, respond
             ),
             "redo_command": lambda client, payload, size, respond: calls.turn(
-                "Redo", payload, client.actor, respond
+                "Redo", payload, client.identity, respond
             ),
         }
         self._others: dict[str, Callable[[Client, Any], dict[str, Any]]] = {
@@ -141,33 +152,27 @@ class Sockets(socketio.Server):
         }
         self.on("connect", self._connected)
         self.on("disconnect", self._disconnected)
-        self._watch = gevent.spawn(self._watch_polls)
-
-    def _engineio_server_class(self) -> type[Engine]:
-        return Engine
+        access.on_removed = self._remove
+        access.on_revoked = self._revoke
 
     # -- connections --
 
-    def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
-        socket = self.eio.sockets[eio_sid]
-        socket.queue.polls = lambda: not socket.upgraded
-        socket.queue.cut = partial(self._cut, socket)
-        super()._handle_eio_connect(eio_sid, environ)
-
     def _connected(self, client_id: str, environ: dict[str, Any], auth: Any) -> None:
+        said = auth if isinstance(auth, dict) else {}
         try:
-            actor = actor_of(auth.get("actor") if isinstance(auth, dict) else None)
+            identity = self._access.identify(said.get("token"), said.get("actor"), client_id)
         except TalusError as error:
+            self._refusals.count(error, address_of(environ))
+            if isinstance(error, Unauthenticated):
+                self._slow_down(environ)
             raise ConnectionRefused(error.message, {"code": error.code, "message": error.message}) from None
-        eio_sid = self.manager.eio_sid_from_sid(client_id, "/")
-        outbox = self.eio.sockets[eio_sid].queue
-        self._clients[eio_sid] = Client(client_id, actor, outbox)
+        eio_sid, outbox = self.connection(client_id)
+        self._clients[eio_sid] = Client(client_id, identity, outbox, self._command_rate)
         self._hall.outboxes[client_id] = outbox
 
     def _disconnected(self, client_id: str, reason: str) -> None:
         self._hall.outboxes.pop(client_id, None)
-        eio_sid = self.manager.eio_sid_from_sid(client_id, "/")
-        client = self._clients.pop(eio_sid, None)
+        client = self._clients.pop(self.connection_id(client_id), None)
         if client is None:
             return
         client.gone = True
@@ -180,51 +185,68 @@ class Sockets(socketio.Server):
         self._rooms.leave(session, client.id)
         self._sessions.touch(session)
 
-    def _watch_polls(self) -> None:
-        """Cut polling clients that take nothing for STALL_S while something waits for them."""
-        while True:
-            gevent.sleep(1.0)
-            now = monotonic()
-            for socket in list(self.eio.sockets.values()):
-                outbox = socket.queue
-                if socket.upgraded or socket.closed or not outbox.waits:
-                    outbox.stalled_since_s = None
-                elif outbox.stalled_since_s is None or outbox.progresses():
-                    outbox.stalled_since_s = now
-                elif now - outbox.stalled_since_s > STALL_S:
-                    self._cut(socket)
+    def _remove(self, session: Session, user: str) -> None:
+        """The user has no role in the session any more: its connections leave it."""
+        for client in list(self._clients.values()):
+            if client.identity.user == user and not client.identity.admin and session.id in client.sessions:
+                self._tell(client, Forbidden("You are no member of this session any more"))
+                self._leave(client, {"session_id": session.id})
 
-    def _cut(self, socket: Any) -> None:
-        """End a connection without waiting for its client."""
-        socket.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
-        self.eio.sockets.pop(socket.sid, None)
+    def _revoke(self, user: str) -> None:
+        for eio_sid, client in list(self._clients.items()):
+            if client.identity.user == user:
+                try:
+                    self._access.recheck(client.identity)
+                except TalusError:
+                    self._dismiss(eio_sid, client, Forbidden("Your tokens were revoked"))
+                    for session_id in list(client.sessions):
+                        self._leave(client, {"session_id": session_id})
 
-    def flushed(self) -> bool:
-        """Whether every client that takes what it is given has taken everything."""
-        return not any(socket.queue.waits for socket in list(self.eio.sockets.values()))
+    def _dismiss(self, eio_sid: str, client: Client, error: TalusError) -> None:
+        """Tell a client why, and disconnect it; nothing that it says from here on counts."""
+        if client.gone:
+            return
+        client.gone = True
+        self._tell(client, error)
+        gevent.spawn(self._hang_up, eio_sid, client)
 
-    def close(self) -> None:
-        """Say goodbye to everybody."""
-        self._watch.kill()
-        for eio_sid in list(self.eio.sockets):
-            self.eio.disconnect(eio_sid)
+    def _hang_up(self, eio_sid: str, client: Client) -> None:
+        self.disconnect(client.id)  # waits where the client's calls do
+        gevent.sleep(GOODBYE_S)
+        self.cut(eio_sid)
+
+    def look(self, eio_sid: str, outbox: Outbox, now_s: float) -> None:
+        """Cut a connection that does not say who it is, and end that of an expired token."""
+        client = self._clients.get(eio_sid)
+        if client is None:
+            if now_s - outbox.opened_s > CONNECT_S:
+                self.cut(eio_sid)
+        elif expired(client.identity):
+            self._dismiss(eio_sid, client, TokenExpired())
 
     # -- packets --
 
-    def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+    def message(self, eio_sid: str, data: Any) -> None:
         client = self._clients.get(eio_sid)
+        if client is not None:
+            client.outbox.wait()
+            if client.gone:
+                return
         try:
             self._packet(eio_sid, client, data)
         except TalusError as error:
             if client is None:
-                self.eio.disconnect(eio_sid)
-            else:
-                client.wait()
-                client.outbox.answer(wire.error_packet(error))
+                self.end(eio_sid)
+                return
+            client.wait()
+            self._tell(client, error)
+            client.malformed += isinstance(error, InvalidRequest)
+            if client.malformed == MALFORMED:
+                self.end(eio_sid)
         except Exception:
             log.exception("a packet could not be handled")
             if client is not None:
-                client.outbox.answer(wire.error_packet(TalusError()))
+                self._tell(client, TalusError())
 
     def _packet(self, eio_sid: str, client: Client | None, data: Any) -> None:
         if isinstance(data, bytes | bytearray):
@@ -238,11 +260,11 @@ class Sockets(socketio.Server):
         kind, namespace = int(parsed[1]), parsed[3] or "/"
         if kind == _CONNECT and (client is None or namespace != "/"):
             auth = decode(parsed[5]) if parsed[5] else None
-            self._handle_connect(eio_sid, namespace, auth)
+            self.admit(eio_sid, namespace, auth)
         elif client is None or namespace != "/" or kind in (_CONNECT, _CONNECT_ERROR):
             raise InvalidRequest("A malformed packet")
         elif kind == _DISCONNECT:
-            self._handle_disconnect(eio_sid, "/", self.reason.CLIENT_DISCONNECT)
+            self.take_leave(eio_sid)
         elif kind in (_BINARY_EVENT, _BINARY_ACK):
             client.attachments = int(parsed[2] or 0)
             raise BinaryNotSupported()
@@ -262,6 +284,13 @@ class Sockets(socketio.Server):
         """One call of a client, answered by an acknowledgement where it asked for one."""
         command = self._commands.get(name)
         if command is not None:
+            try:
+                client.commands.check()
+            except TalusError as too_fast:
+                client.wait()
+                self._refuse(client, number, too_fast)
+                gevent.sleep(REFUSED_S)
+                return
             client.begin()
             respond = partial(self._respond, client, number, payload)
             try:
@@ -272,6 +301,8 @@ class Sockets(socketio.Server):
                 self._refuse(client, number, _refusal(failure))
             return
         client.wait()
+        if wait_s := client.calls.queue():
+            gevent.sleep(wait_s)
         call = self._others.get(name)
         try:
             if call is None:
@@ -281,9 +312,10 @@ class Sockets(socketio.Server):
             error = _refusal(failure)
             if number is None or call != self._show:
                 # The protocol's own calls: their `error` is heard with or without a callback.
-                client.outbox.answer(wire.error_packet(error))
+                self._tell(client, error)
             if number is not None:
                 client.outbox.answer(wire.acknowledgement(number, wire.error_body(error)))
+            gevent.sleep(REFUSED_S)
             return
         if number is not None:
             client.outbox.answer(wire.acknowledgement(number, answer))
@@ -302,20 +334,27 @@ class Sockets(socketio.Server):
             self._hall.acknowledge(client.outbox, outcome.session.id, outcome.record.version, text)
 
     def _refuse(self, client: Client, number: int | None, error: TalusError) -> None:
-        if number is not None:
-            client.outbox.answer(wire.acknowledgement(number, wire.error_body(error)))
-        else:
-            client.outbox.answer(wire.error_packet(error))
+        if number is None:
+            self._tell(client, error)
+            return
+        self._refusals.count(error, client.outbox.address)
+        client.outbox.answer(wire.acknowledgement(number, wire.error_body(error)))
+
+    def _tell(self, client: Client, error: TalusError) -> None:
+        self._refusals.count(error, client.outbox.address)
+        client.outbox.answer(wire.error_packet(error))
 
     # -- calls --
 
     def _join(self, client: Client, payload: Any) -> dict[str, Any]:
         session_id = session_id_of(payload)
         request: JoinRequest = convert(payload, JoinRequest)
+        if wait_s := client.joins.queue():
+            gevent.sleep(wait_s)
         client.sessions = {key: kept for key, kept in client.sessions.items() if not kept.removed}
         if len(client.sessions) >= MAX_SESSIONS and session_id not in client.sessions:
             raise LimitExceeded(f"A client may be in up to {MAX_SESSIONS} sessions")
-        session, created = self._sessions.get_or_open(session_id)
+        session, created = self._access.joined(client.identity, session_id)
         session.pins += 1
         try:
             total = self._replay.total(session, request.since) if request.since else 0
@@ -323,9 +362,10 @@ class Sockets(socketio.Server):
             session.pins -= 1
         if session.removed or client.gone:
             raise InvalidSession()
+        self._access.check(client.identity, session_id, "viewer")  # reading took its time
         # From here to the end nothing waits: `joined` is true of one moment.
         resume = self._replay.resume(session, request.since, request.epoch, total)
-        new = self._rooms.enter(session, client.id, client.actor)
+        new = self._rooms.enter(session, client.id, client.identity.user)
         client.sessions[session_id] = session
         answer = wire.Joined(
             session_id=session_id,
@@ -359,7 +399,7 @@ class Sockets(socketio.Server):
         return {}
 
     def _show(self, client: Client, payload: Any) -> dict[str, Any]:
-        session = self._sessions.get(session_id_of(payload))
+        session = self._access.session(client.identity, session_id_of(payload), "viewer")
         request: PresenceRequest = convert(payload, PresenceRequest)
         if "state" not in payload:
             raise InvalidRequest("state: missing")

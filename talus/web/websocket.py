@@ -10,7 +10,9 @@ Measured reasons: docs/decisions/0006 and docs/protocol.md, "Limits".
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
+import ssl
 import struct
 import sys
 import termios
@@ -22,9 +24,10 @@ from gevent.lock import RLock
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import WebSocket as _WebSocket
 
-from ..service.pace import TURN_S, Pace
+from ..service.pace import TURN_S, TalkPace
 
 MAX_MESSAGE_BYTES = 1_000_000
+MAX_FRAGMENTS = 20_000  # of one message: 1 MB in frames of 64 bytes is 16,000
 STALL_S = 10.0  # a client that takes nothing for so long while something waits is cut
 LINGER_S = 2.0  # for the peer to close its half
 WRITE_BYTES = 256 * 1024  # handed to the kernel at once; pings pass between slices
@@ -42,6 +45,7 @@ def send_all(connection: socket.socket, data: bytes) -> None:
     whether the bytes that it has not acknowledged become fewer.
     """
     view = memoryview(data)
+    view = view[send_at_once(connection, [view[:WRITE_BYTES]]) :]
     while view:
         stalled = gevent.Timeout(STALL_S)
         before = unsent(connection)
@@ -59,6 +63,16 @@ def send_all(connection: socket.socket, data: bytes) -> None:
                 before = left
                 stalled = gevent.Timeout(STALL_S)
         view = view[sent:]
+
+
+def send_at_once(connection: socket.socket, pieces: list[Any]) -> int:
+    """How many bytes the kernel takes of these buffers without waiting; under TLS none, it has its own."""
+    if isinstance(connection, ssl.SSLSocket):
+        return 0
+    try:
+        return os.writev(connection.fileno(), pieces)
+    except OSError:
+        return 0  # a full buffer, or a peer that is gone: who waits for it sees that
 
 
 def unsent(connection: socket.socket) -> int:
@@ -86,6 +100,21 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
     return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
 
 
+def payloads(frames: bytes) -> list[bytes]:
+    """What `frame` was given, for each of these frames."""
+    found = []
+    at = 0
+    while at < len(frames):
+        size, start = frames[at + 1], at + 2
+        if size == 126:
+            size, start = int.from_bytes(frames[start : start + 2], "big"), start + 2
+        elif size == 127:
+            size, start = int.from_bytes(frames[start : start + 8], "big"), start + 8
+        at = start + size
+        found.append(frames[start:at])
+    return found
+
+
 class WebSocket(_WebSocket):
     """What `geventwebsocket.handler` makes of an upgraded connection."""
 
@@ -95,7 +124,8 @@ class WebSocket(_WebSocket):
         super().__init__(environ, stream, handler)
         self._socket: socket.socket = handler.socket
         self._lock = RLock()
-        self._pace = Pace()
+        self._pace = TalkPace()
+        self._left = b""  # of what was offered: it has to go before anything else
 
     def __del__(self) -> None:
         """The base class would write to a socket that may be somebody else's by now."""
@@ -115,7 +145,7 @@ class WebSocket(_WebSocket):
         return None
 
     def _message(self) -> str | bytearray | None:
-        kind = 0
+        kind = fragments = 0
         message = bytearray()
         while True:
             self._pace.breathe()  # small frames, however many, leave the others their turns
@@ -130,6 +160,9 @@ class WebSocket(_WebSocket):
             elif opcode in (TEXT, BINARY) if not kind else opcode == 0:
                 kind = kind or opcode
                 message += payload
+                fragments += 1
+                if fragments > MAX_FRAGMENTS:
+                    raise _Refused(_TOO_LARGE)
                 if final:
                     return message.decode() if kind == TEXT else message
             else:
@@ -173,7 +206,8 @@ class WebSocket(_WebSocket):
             self.close(1000)
             return
         code = int.from_bytes(payload[:2], "big")
-        if len(payload) == 1 or not self._is_valid_close_code(code) or code >= 5000:
+        # Those of RFC 6455, those registered since (1012-1014), and those left to applications.
+        if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code < 5000):
             raise _Refused(_PROTOCOL_ERROR)
         payload[2:].decode()
         self.close(code)
@@ -190,10 +224,27 @@ class WebSocket(_WebSocket):
             self.abort()
             raise WebSocketError(str(error)) from None
 
+    @property
+    def unfinished(self) -> bool:
+        """Part of what was offered waits to be sent, before anything else: by `send`, if only of nothing."""
+        return bool(self._left)
+
+    def offer(self, frames: list[bytes]) -> bool:
+        """Take ready frames over, and send what the kernel takes at once; False when some is left.
+
+        Never waits.
+        """
+        busy = self.closed or self._left or self._lock.locked()
+        sent = 0 if busy else send_at_once(self._socket, frames)
+        if sent != sum(map(len, frames)):
+            self._left += b"".join(frames)[sent:]
+        return not self._left
+
     def _write(self, data: bytes) -> None:
         """Write it all, as fast as the peer takes it. Raises OSError where that takes nothing for STALL_S."""
         with self._lock:
-            send_all(self._socket, data)
+            left, self._left = self._left, b""
+            send_all(self._socket, left + data if left else data)
 
     def close(self, code: int = 1000, message: bytes = b"") -> None:
         """Say goodbye with `code`, as far as the peer listens, and end the connection."""

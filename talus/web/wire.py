@@ -16,7 +16,7 @@ from typing import Any, assert_never
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ..core.errors import TalusError
+from ..core.errors import RateLimited, TalusError, Unauthenticated
 from ..core.facts import Fact, NodeCreated, NodeDeleted, NodeLinked, NodeUnlinked, PropertyChanged
 from ..core.graph import Graph, name_of
 from ..core.records import CommitRecord, SessionRecord
@@ -170,6 +170,7 @@ CALLS = (
 STATUS = {
     "INVALID_REQUEST": 400,
     "INVALID_COMMAND": 400,
+    "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
     "HOST_NOT_ALLOWED": 421,
     "INVALID_SESSION": 404,
@@ -181,6 +182,7 @@ STATUS = {
     "METHOD_NOT_ALLOWED": 405,
     "PAYLOAD_TOO_LARGE": 413,
     "UNSUPPORTED_MEDIA_TYPE": 415,
+    "RATE_LIMITED": 429,
     "INTERNAL": 500,
     "BUSY": 503,
     "SHUTTING_DOWN": 503,
@@ -193,6 +195,15 @@ STATUS = {
 def status_of(error: TalusError) -> int:
     """The HTTP status of a refusal; whatever the graph refuses is a 409."""
     return STATUS.get(error.code, 409)
+
+
+def headers_of(error: TalusError) -> list[tuple[str, str]]:
+    """What the head of a refusal says besides."""
+    if isinstance(error, Unauthenticated):
+        return [("WWW-Authenticate", "Bearer")]
+    if isinstance(error, RateLimited) and error.details:
+        return [("Retry-After", str(error.details["retry_after_s"]))]
+    return []
 
 
 def error_body(error: TalusError) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -16,126 +16,16 @@ from gevent.event import AsyncResult, Event
 from talus.core.commands import MAX_BATCH
 from talus.core.errors import Busy, InvalidSession, ShuttingDown, StorageUncertain, TalusError
 from talus.core.facts import Fact
-from talus.core.graph import Graph, rebuild
-from talus.core.template import Template
+from talus.core.graph import rebuild
+from talus.service import queue, tidying
 from talus.service import writer as module
 from talus.service.announce import Announcement, Committed, Deleted, Refused
-from talus.service.calls import Calls
-from talus.service.disk import Disk
-from talus.service.jobs import Answer
 from talus.service.pace import paced
-from talus.service.presence import Rooms
-from talus.service.sessions import EMPTY_S, IDLE_S, Session, Sessions
-from talus.service.writer import Writer
-from talus.store import templates
-from talus.store.journal import Journal
-
-Json = dict[str, Any]
-DEADLINE_S = 10.0
-NOW_MS = 1_700_000_000_000
-
-
-def new_id(name: str) -> str:
-    return str(uuid.UUID(int=int.from_bytes(name.encode()), version=4))
-
+from talus.service.sessions import EMPTY_S, IDLE_S, Session
+from talus.store import journal as journal_module
+from tests.support.house import ANN, DEADLINE_S, House, Json, good, got, new_id, shape
 
 A, B, C, D = map(new_id, "abcd")
-
-
-class House:
-    """Disk, sessions, writer and calls on one file, with a clock that the test turns."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.clock_s = 0.0
-        self.told: list[tuple[str, Announcement]] = []
-        self.on_publish: Callable[[str, list[Announcement]], None] = lambda session_id, announcements: None
-        self.templates: dict[str, Template] = templates.load([templates.bundled()], lambda line: None)
-        self.journal = Journal(path)
-        self.disk = Disk(self.journal)
-        self.sessions = Sessions(self.disk, self.templates, lambda: NOW_MS, lambda: self.clock_s)
-        self.writer = Writer(self.disk, self.sessions, self.publish, lambda: NOW_MS)
-        self.calls = Calls(self.disk, self.sessions, self.writer, self.templates)
-        self.rooms = Rooms(self.publish, lambda: NOW_MS)
-        self.closed = False
-
-    def publish(self, session_id: str, announcements: list[Announcement]) -> None:
-        self.on_publish(session_id, announcements)
-        self.told.extend((session_id, each) for each in announcements)
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self.writer.close()
-            self.disk.close()
-
-    # Calls that are begun answer later; what is begun in one breath is one batch.
-
-    def begin(self, session: Session, command_type: str, data: Json, **more: Any) -> AsyncResult:
-        answer: AsyncResult = AsyncResult()
-        actor = more.pop("actor", "ann")
-        call = {"session_id": session.id, "command_type": command_type, "data": data, **more}
-        self.calls.execute(call, actor, 100, answer.set)
-        return answer
-
-    def begin_turn(self, session: Session, kind: Any, **more: Any) -> AsyncResult:
-        answer: AsyncResult = AsyncResult()
-        actor = more.pop("actor", "ann")
-        self.calls.turn(kind, {"session_id": session.id, **more}, actor, answer.set)
-        return answer
-
-    def begin_remove(self, session: Session, force: bool = False) -> AsyncResult:
-        answer: AsyncResult = AsyncResult()
-        self.calls.remove(session.id, force, "ann", answer.set)
-        return answer
-
-    def execute(self, session: Session, command_type: str, data: Json, **more: Any) -> Answer:
-        return good(self.begin(session, command_type, data, **more))
-
-    def create(self, session: Session, node_id: str, parent_id: str | None = None, **more: Any) -> Answer:
-        data = {"blueprint_type_id": "t", "node_id": node_id, "parent_id": parent_id}
-        return self.execute(session, "CreateNode", data, **more)
-
-    def turn(self, session: Session, kind: str, **more: Any) -> Answer:
-        return good(self.begin_turn(session, kind, **more))
-
-    def new_session(self, **request: Any) -> Session:
-        answer: AsyncResult = AsyncResult()
-        self.calls.create(request, "ann", answer.set)
-        session: Session = good(answer).session
-        return session
-
-    def settled(self) -> None:
-        """Until all that is queued is answered."""
-        session = self.sessions.new("probe", "", None, None)
-        answer: AsyncResult = AsyncResult()
-        job = module.Remove(session, "ann", answer.set)
-        job.force = False
-        session.removed = True
-        self.writer.submit(job)
-        assert got(answer).code == "INVALID_SESSION"
-
-    def fill_the_disk(self) -> None:
-        """No page more than the file has now, on the thread that writes."""
-        self.on_disk("PRAGMA wal_checkpoint(TRUNCATE)")
-        (pages,) = self.on_disk("PRAGMA page_count")
-        self.on_disk(f"PRAGMA max_page_count = {pages}")
-
-    def empty_the_disk(self) -> None:
-        self.on_disk("PRAGMA max_page_count = 1000000")
-
-    def on_disk(self, statement: str) -> Any:
-        return self.disk._writing.apply(lambda: self.journal._sql.execute(statement).fetchone())
-
-
-def got(answer: AsyncResult) -> Any:
-    return answer.get(timeout=DEADLINE_S)
-
-
-def good(answer: AsyncResult) -> Answer:
-    value = got(answer)
-    assert isinstance(value, Answer), value
-    return value
 
 
 def code(answer: AsyncResult) -> str:
@@ -157,11 +47,6 @@ def seen(session: Session) -> Any:
     return counters, flags, shape(session.graph), dict(session.graph.nodes), session.graph.size
 
 
-def shape(graph: Graph, parent_id: str | None = None) -> list[Any]:
-    siblings = graph.children.get(parent_id)
-    return [(each, *shape(graph, each)) for each in (siblings.ids if siblings else [])]
-
-
 def in_file(path: Path, session: Session) -> int:
     """The session's version as somebody else reads it in the file."""
     with closing(sqlite3.connect(path)) as sql:
@@ -170,18 +55,15 @@ def in_file(path: Path, session: Session) -> int:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "talus.db"
-
-
-@pytest.fixture
-def house(path: Path) -> Iterator[House]:
+def house(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """A house; when the test is over, what it held in memory is what a new one reads from the file."""
+    # What is begun in one breath is one batch, however slow the machine is just now.
+    monkeypatch.setattr(module, "DECIDE_S", 10.0)
     house = House(path)
     with gevent.Timeout(60):
         yield house
         house.close()
-        assert [file.name for file in path.parent.iterdir()] == [path.name]
+        assert sorted(file.name for file in path.parent.iterdir()) == [f".{path.name}-mark", path.name]
         again = House(path)
         for session in [each for each in house.sessions.open().values() if each.stored]:
             assert seen(again.sessions.get(session.id)) == seen(session)
@@ -238,7 +120,7 @@ def test_an_answer_comes_after_its_facts(house: House, session: Session) -> None
     house.on_publish = lambda session_id, announcements: order.append("told")
     call = {"session_id": session.id, "command_type": "UpdateProperty", "data": set_p(1)}
     done = Event()
-    house.calls.execute(call, "ann", 1, lambda answer: (order.append("answered"), done.set()))
+    house.calls.execute(call, ANN, 1, lambda answer: (order.append("answered"), done.set()))
     assert done.wait(DEADLINE_S)
     assert order == ["told", "answered"]
 
@@ -498,7 +380,7 @@ def test_an_undo_that_the_graph_refuses_names_who_made_it_so(house: House, sessi
 
 def test_the_root_of_a_project_is_not_undone(house: House) -> None:
     answer: AsyncResult = AsyncResult()
-    house.calls.create_project({"template_id": "restomod", "project_name": "Bronco"}, "ann", answer.set)
+    house.calls.create_project({"template_id": "restomod", "project_name": "Bronco"}, ANN, answer.set)
     session = good(answer).session
     assert (session.version, session.node_count, flags(session)) == (1, 1, (False, False))
     assert code(house.begin_turn(session, "Undo")) == "NOTHING_TO_UNDO"
@@ -509,7 +391,7 @@ def test_the_root_of_a_project_is_not_undone(house: House) -> None:
     assert flags(session) == (False, True)
     assert code(house.begin_turn(session, "Undo")) == "NOTHING_TO_UNDO"
     assert session.graph.nodes[root].name == "Bronco"
-    assert house.calls.project(session.project_id or "") is session
+    assert house.calls.project(session.project_id or "", ANN) is session
 
 
 # -- when the disk refuses --
@@ -583,7 +465,7 @@ def test_a_session_that_could_not_be_stored_is_not_there(house: House) -> None:
     answers = []
     for number in range(40):
         answer: AsyncResult = AsyncResult()
-        house.calls.create({"name": f"{number:0900}"}, "ann", answer.set)
+        house.calls.create({"name": f"{number:0900}"}, ANN, answer.set)
         answers.append(answer)
     assert set(versions(answers)) == {"STORAGE_FULL"}
     assert len(house.sessions.open()) == 1
@@ -656,8 +538,15 @@ def test_a_failed_fsync_leaves_the_server_read_only(
         assert code(house.begin(session, "UpdateProperty", set_p(1))) == "STORAGE_UNCERTAIN"
     assert seen(session) == before
     assert house.writer.failing
+    house.told.clear()
+    assert code(house.begin(session, "UpdateProperty", set_p(2))) == "STORAGE_UNCERTAIN"
+    (told,) = [announcement for _, announcement in house.told]
+    assert isinstance(told, Refused) and told.error.code == "STORAGE_UNCERTAIN"
+    house.told.clear()
+    assert code(house.begin_turn(session, "Undo")) == "STORAGE_UNCERTAIN"
+    assert house.told == []
     with pytest.raises(StorageUncertain):
-        house.begin(session, "UpdateProperty", set_p(1))
+        house.begin_remove(session)
     assert session.snapshot()[1] == 2
 
 
@@ -684,7 +573,7 @@ def test_an_answer_that_cannot_be_given_disturbs_nobody(house: House, session: S
         raise OSError("the client is gone")
 
     call = {"session_id": session.id, "command_type": "UpdateProperty", "data": set_p(1)}
-    house.calls.execute(call, "ann", 1, gone)
+    house.calls.execute(call, ANN, 1, gone)
     assert versions([house.begin(session, "UpdateProperty", set_p(2))]) == [4]
 
 
@@ -753,12 +642,12 @@ def test_a_room_that_cannot_be_told_disturbs_no_other(
 
 
 def test_a_batch_is_bounded(house: House, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_BATCH_JOBS", 4)
+    monkeypatch.setattr(queue, "MAX_BATCH_JOBS", 4)
     sizes: list[int] = []
     house.on_publish = lambda session_id, announcements: sizes.append(len(announcements))
     assert len(versions([house.begin(session, "UpdateProperty", set_p(n)) for n in range(10)])) == 10
     assert sizes == [4, 4, 2]
-    monkeypatch.setattr(module, "MAX_BATCH_WEIGHT", 1)
+    monkeypatch.setattr(queue, "MAX_BATCH_WEIGHT", 1)
     house.begin(session, "UpdateProperty", set_p(1))
     got(house.begin(session, "UpdateProperty", set_p(2)))
     assert sizes == [4, 4, 2, 1, 1]
@@ -782,7 +671,7 @@ def test_a_snapshot_waits_for_the_batch_and_shows_what_was_committed(house: Hous
     taken: list[tuple[bool, int, int]] = []
 
     def read() -> None:
-        nodes, version = session.snapshot()
+        nodes, version, _ = session.snapshot()
         taken.append((C in nodes, version, in_file(house.path, session)))
 
     at_the_disk, go_on = Event(), Event()
@@ -825,7 +714,7 @@ def test_a_snapshot_during_a_commit_that_fails_shows_what_was_before(house: Hous
     gevent.idle()
     assert not reader.ready()
     go_on.set()
-    assert reader.get(timeout=DEADLINE_S) == (before, 2)
+    assert reader.get(timeout=DEADLINE_S) == (before, 2, 5)
     assert code(answer) == "STORAGE_FULL"
     house.empty_the_disk()
 
@@ -837,7 +726,7 @@ def test_a_snapshot_is_never_torn(house: House, session: Session) -> None:
     def read() -> int:
         count = 0
         while not done.is_set():
-            nodes, version = session.snapshot()
+            nodes, version, _ = session.snapshot()
             values = {nodes[each].properties.get("p") for each in (A, B)}
             assert len(values) == 1, (version, values)
             assert values == {None} or values == {version}
@@ -955,7 +844,7 @@ def test_a_call_that_is_being_read_keeps_its_session(house: House, session: Sess
     house.clock_s = 100 * IDLE_S
     answer: AsyncResult = AsyncResult()
     call = {"session_id": session.id, "command_type": "Batch", "data": {"commands": many(MAX_BATCH)}}
-    reading = gevent.spawn(house.calls.execute, call, "ann", 1, answer.set)
+    reading = gevent.spawn(house.calls.execute, call, ANN, 1, answer.set)
     swept = gevent.spawn(house.sessions.sweep)
     gevent.joinall([swept], timeout=DEADLINE_S, raise_error=True)
     assert not reading.ready()  # the call is read in slices, and the sweep fell between two
@@ -1054,3 +943,62 @@ def test_commands_before_a_removal_in_one_burst_are_committed(house: House, sess
     assert versions(answers[:1]) == [3]
     assert good(answers[1]).record is None
     assert [type(each) for _, each in house.told] == [Committed, Deleted]
+
+
+def rows_of(path: Path, no: int) -> int:
+    """How many rows a session has besides its own."""
+    with closing(sqlite3.connect(path)) as sql:
+        return sum(
+            sql.execute(f"SELECT count(*) FROM {table} WHERE session_no = ?", (no,)).fetchone()[0]
+            for table in ("commits", "fact", "touch", "node")
+        )
+
+
+def test_a_file_that_rests_is_left_alone(house: House, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a deleted session with more rows than go at once, when nobody works any more, then rows stay, the
+    file is no longer written to, and they go with the work that comes next."""
+    monkeypatch.setattr(journal_module, "PURGE_ROWS", 1)
+    monkeypatch.setattr(tidying, "PURGE_S", 0.1)
+    doomed, other = house.new_session(), house.new_session()
+    for number in range(400):
+        house.begin(doomed, "CreateNode", {"blueprint_type_id": "t", "node_id": new_id(f"node {number}")})
+    house.settled()
+    got(house.begin_remove(doomed))
+    wal = path.with_name("talus.db-wal")
+    while house.writer.rested_s < 0.1 or wal.stat().st_size:
+        gevent.sleep(0.01)
+    assert rows_of(path, doomed.no) > 0
+    looks = {path.stat().st_mtime_ns}
+    until_s = monotonic() + 0.5
+    while monotonic() < until_s:
+        gevent.sleep(0.01)
+        looks.add(path.stat().st_mtime_ns)
+        assert not wal.stat().st_size
+    assert len(looks) == 1
+    monkeypatch.setattr(journal_module, "PURGE_ROWS", 1_000)
+    house.create(other, new_id("one more"))
+    while rows_of(path, doomed.no):
+        gevent.sleep(0.01)
+    assert rows_of(path, other.no) == 4
+
+
+def test_what_was_committed_before_is_answered_although_nothing_is_written_any_more(
+    house: House, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a server that only reads after a failed fsync, when a command comes again that was committed,
+    then it is answered from the record and its room hears nothing; another use of its id is refused."""
+    first = house.begin(session, "UpdateProperty", set_p(7), command_id=new_id("first"))
+    version = got(first).record.version
+
+    def fail(changes: Any) -> None:
+        raise StorageUncertain()
+
+    monkeypatch.setattr(house.journal, "write", fail)
+    assert code(house.begin(session, "UpdateProperty", set_p(8))) == "STORAGE_UNCERTAIN"
+    house.told.clear()
+    again = got(house.begin(session, "UpdateProperty", set_p(7), command_id=new_id("first")))
+    assert (again.record.version, again.duplicate) == (version, True)
+    assert code(house.begin(session, "UpdateProperty", set_p(9), command_id=new_id("first"))) == (
+        "COMMAND_ID_REUSED"
+    )
+    assert house.told == []

@@ -24,10 +24,12 @@ from talus.core.errors import StorageFailed, StorageFull, TalusError
 from talus.core.facts import Fact, NodeCreated, PropertyChanged
 from talus.core.graph import Graph, Node, rebuild
 from talus.core.records import CommitRecord, Later, SessionRecord
+from talus.store import backup
 from talus.store import journal as module
 from talus.store.changes import Change, NewCommit, NewSession, NewState, Removal
+from talus.store.claim import Unusable
 from talus.store.journal import PART_FACTS, Journal
-from talus.store.migrations import APPLICATION_ID, STEPS, SchemaError
+from talus.store.migrations import APPLICATION_ID, STEPS
 from talus.store.reading import WIRE_BYTES
 
 ALL = 2**31  # after every part of a version
@@ -50,7 +52,7 @@ class Room:
         self.version = self.facts = 0
         self.commits: list[tuple[CommitRecord, list[Fact]]] = []
         self.record = SessionRecord(no, f"room-{no}", project_id, "car", "Åse", 5, 5, 0, 0, 0, False)
-        journal.write([NewSession(self.record)])
+        journal.write([NewSession(self.record, "ann", None)])
 
     def change(self, facts: Any, **fields: Any) -> list[Change]:
         """A commit of these facts and the state after it; they are applied here."""
@@ -134,7 +136,7 @@ def journal(path: Path) -> Iterator[Journal]:
 def everything(journal: Journal) -> list[Any]:
     """All that a reader can learn of every session."""
     found: list[Any] = []
-    listed, total = journal.sessions(1000, None)
+    listed, total = journal.sessions(1000, None, None)
     assert total == len(listed)
     for record in listed:
         no = record.no
@@ -144,7 +146,7 @@ def everything(journal: Journal) -> list[Any]:
         found.append([journal.nodes(no, "", ALL), commits, journal.availability(no, 0)])
         found.append([journal.total(no, version) for version in range(record.version + 2)])
         found.append(journal.parts(no, 0, ALL, ALL, ALL))
-        found.append(journal.facts_back(no, ALL, ALL, ALL))
+        found.append(journal.on_the_way(no, ALL, ALL, 0, ALL))
         found.append(journal.recorded(no, [commit.command_id for commit in commits]))
         for kind in ("Undo", "Redo"):
             found.extend(journal.plan(no, kind, actor, 0) for actor in (None, "ann", "bob"))
@@ -229,8 +231,9 @@ def test_numbers_are_given_once(journal: Journal, path: Path) -> None:
     assert journal.next_no == 1
     for no in (1, 2, 3):
         Room(journal, no)
-    journal.write([Removal(3)])
-    with closing(Journal(path)) as again:
+    journal.write([Removal(3, "ann", 0)])
+    backup.copy(path, path.with_name("copy.db"))
+    with closing(Journal(path.with_name("copy.db"))) as again:
         assert again.next_no == 4
 
 
@@ -280,7 +283,7 @@ def test_a_session_and_its_first_commit_in_one_write(journal: Journal) -> None:
     room = Room(journal)
     record = msgspec.structs.replace(room.record, no=2, id="room-2")
     changes = [msgspec.structs.replace(each, session_no=2) for each in room.command(tree())]
-    journal.write([NewSession(record), *changes])
+    journal.write([NewSession(record, "ann", None), *changes])
     stored = msgspec.structs.replace(room.stored(), no=2, id="room-2")
     assert journal.find("room-2") == stored
 
@@ -396,14 +399,14 @@ def test_a_page_is_never_empty(journal: Journal, long: Room) -> None:
 
 def test_parts_lead_back(journal: Journal, long: Room) -> None:
     forwards = [(p.commit.version, p.part, p.facts) for p in journal.parts(1, 0, ALL, 4, ALL)]
-    assert journal.facts_back(1, ALL, 0, 100) == forwards[::-1]
+    assert journal.on_the_way(1, ALL, 0, 0, 100) == forwards[::-1]
     at, found = (4, ALL), []
-    while page := journal.facts_back(1, *at, 2):
+    while page := journal.on_the_way(1, *at, 0, 2):
         assert len(page) <= 2
         found += page
         at = page[-1][:2]
     assert found == forwards[::-1]
-    assert journal.facts_back(1, 2, 1, 100) == forwards[1::-1]
+    assert journal.on_the_way(1, 2, 1, 0, 100) == forwards[1::-1]
 
 
 # -- what can be undone --
@@ -589,8 +592,8 @@ def test_sessions_are_listed_by_latest_activity(journal: Journal) -> None:
     rooms = {no: Room(journal, no) for no in (1, 2, 3, 4, 5)}
     for no, time_ms in ((3, 900), (1, 700), (5, 700), (4, 800)):
         journal.write(rooms[no].command(tree(), time_ms=time_ms))
-    journal.write([Removal(4)])
-    records, total = journal.sessions(10, None)
+    journal.write([Removal(4, "ann", 0)])
+    records, total = journal.sessions(10, None, None)
     assert [record.no for record in records] == [3, 5, 1, 2]
     assert records == [rooms[no].stored() for no in (3, 5, 1, 2)]
     assert total == 4
@@ -598,7 +601,7 @@ def test_sessions_are_listed_by_latest_activity(journal: Journal) -> None:
         found: list[SessionRecord] = []
         while True:
             before = (found[-1].active_ms, found[-1].no) if found else None
-            page, total = journal.sessions(limit, before)
+            page, total = journal.sessions(limit, before, None)
             assert total == 4
             if not page:
                 break
@@ -617,12 +620,12 @@ def test_a_removed_session_leaves_a_tombstone_only(
         journal.write(room.command(UpdateProperty(new_id(1), "p", 1)))
     kept = [row for rows in dump(path).values() for row in rows if row[0] == 1]
     assert journal.purge() is False
-    journal.write([Removal(2)])
+    journal.write([Removal(2, "ann", 0)])
     found = journal.find("room-2")
     assert found is not None
     assert (found.removed, found.project_id, found.name) == (True, None, "")
     assert journal.find_project(B) is None
-    assert journal.sessions(10, None) == ([keep.stored()], 1)
+    assert journal.sessions(10, None, None) == ([keep.stored()], 1)
     slices = 0
     rows = sum(map(len, dump(path).values()))
     while journal.purge():
@@ -642,7 +645,7 @@ def test_a_removed_session_leaves_a_tombstone_only(
     assert journal.purge() is False
     # The id is never used again.
     record = msgspec.structs.replace(gone.record, no=3, project_id=None)
-    assert refused(lambda: journal.write([NewSession(record)])) == "STORAGE_FAILED"
+    assert refused(lambda: journal.write([NewSession(record, "ann", None)])) == "STORAGE_FAILED"
     assert journal.find("room-2") == found
 
 
@@ -719,7 +722,7 @@ def test_a_locked_file_is_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert refused(lambda: journal.write(room.command(tree()))) == "BUSY"
-        assert refused(lambda: journal.write([Removal(1)])) == "BUSY"
+        assert refused(lambda: journal.write([Removal(1, "ann", 0)])) == "BUSY"
         found = journal.find("room-1")  # readers do not mind
         assert found is not None
         assert found.version == 0
@@ -852,7 +855,7 @@ def test_closing_leaves_one_file(path: Path) -> None:
     wal = path.with_name(path.name + "-wal")
     assert wal.stat().st_size == journal.wal_bytes > 0
     journal.close()
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert sorted(file.name for file in path.parent.iterdir()) == [f".{path.name}-mark", path.name]
     again = Journal(path)
     assert again.find("room-1") == room.stored()
     again.close()
@@ -930,6 +933,7 @@ def counted(path: Path) -> None:
 
 def newer(path: Path) -> None:
     Journal(path).close()
+    path.with_name(f".{path.name}-mark").unlink()
     with closing(sqlite3.connect(path)) as sql:
         sql.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
 
@@ -938,7 +942,7 @@ def newer(path: Path) -> None:
 def test_a_file_that_is_not_ours_to_write_stays_as_it_is(path: Path, make: Callable[[Path], None]) -> None:
     make(path)
     before = path.read_bytes()
-    with pytest.raises(SchemaError):
+    with pytest.raises(Unusable):
         Journal(path)
     assert path.read_bytes() == before
     dump(path)  # who opens it next finds it in order, and leaves the file alone
@@ -948,7 +952,7 @@ def test_a_file_that_is_not_ours_to_write_stays_as_it_is(path: Path, make: Calla
 
 def test_a_file_that_is_no_database_stays_as_it_is(path: Path) -> None:
     path.write_text("goulash\n" * 1000)
-    with pytest.raises((SchemaError, peewee.DatabaseError)):
+    with pytest.raises((Unusable, peewee.DatabaseError)):
         Journal(path)
     assert path.read_text() == "goulash\n" * 1000
 

@@ -49,6 +49,7 @@ class Server:
     folder:  where the log is kept (and the database, unless one is named).
     flags:   more command line arguments for `serve`.
     env:     settings, such as `{"TALUS_RATE_COMMANDS": "5"}`; TALUS_* of the caller are not passed on.
+    watched: it is looked at how long its hub is held (tests/support/watched.py), which `gaps` tells.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Server:
         database: Path | None = None,
         env: dict[str, str] | None = None,
         flags: list[str] | None = None,
+        watched: bool = False,
     ) -> None:
         self.folder = folder
+        self._program = ["tests.support.watched", str(folder)] if watched else ["talus"]
         self.database = database or folder / "talus.db"
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("TALUS_")}
         self.env.update(env or {})
@@ -94,7 +97,7 @@ class Server:
         command = [
             sys.executable,
             "-m",
-            "talus",
+            *self._program,
             "serve",
             "--port",
             str(port),
@@ -146,6 +149,35 @@ class Server:
                 raise AssertionError(
                     f"not listening after {timeout} s:\n{self.printed}\n{self.log()[-4000:]}"
                 )
+
+    def gaps(self, since_s: float = 0.0) -> list[float]:
+        """Seconds that the hub was held, since that moment of the monotonic clock, each 5 ms or more.
+
+        The time in which other programs had the CPU does not count.
+        """
+        lines = [line.split() for line in (self.folder / "gaps").read_text().splitlines()]
+        return [float(gap) - float(queued) for at, gap, queued, _ in lines if float(at) >= since_s]
+
+    def greenlets(self) -> int:
+        """How many there are, after a garbage collection; holds the hub for a moment."""
+        counted = self.folder / "counted"
+        counted.unlink(missing_ok=True)
+        (self.folder / "count").touch()
+        deadline = time.monotonic() + 10
+        while not counted.exists():
+            assert time.monotonic() < deadline, "the greenlets were not counted"
+            time.sleep(0.02)
+        return int(counted.read_text())
+
+    def files(self) -> int:
+        """How many file descriptors the process has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def memory(self) -> int:
+        """Bytes of memory that the process has."""
+        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
+        assert found is not None
+        return int(found[1]) * 1024
 
     def exit_code(self) -> int | None:
         return self.process.poll() if self.process else None

@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
+from gevent import socket
 from gevent.queue import Empty
+from geventwebsocket.exceptions import WebSocketError
 
-from talus.core.errors import NodeNotFound
+from talus.core.errors import NodeNotFound, StorageFailed
 from talus.core.facts import Fact, PropertyChanged
 from talus.core.records import CommitRecord, Part
 from talus.service.announce import Committed, Connected, Presence, Refused
 from talus.service.replay import MAX_PART
 from talus.web import channel, outbox, wire
 from talus.web.channel import Hall
-from talus.web.outbox import Outbox
+from talus.web.outbox import Outbox, Pump
+from talus.web.websocket import WebSocket, unsent
 
 SESSION = "bronco-66"
 
@@ -55,7 +61,7 @@ class Reader:
     """Takes packets from an outbox as Engine.IO does, and checks the line of what it was given."""
 
     def __init__(self, hall: Hall, journal: Journal, client_id: str, polls: bool) -> None:
-        self.outbox = Outbox(limit=3_000)
+        self.outbox = Outbox(3_000, Pump())
         self.outbox.polls = lambda: polls
         self.polls = polls
         self.client_id = client_id
@@ -126,16 +132,71 @@ class Reader:
         self.version += 1
 
 
-def unframed(data: bytes) -> list[str]:
+class SocketReader(Reader):
+    """Reads from the other end of a connection that the pump writes to, as far as its small buffers go."""
+
+    def __init__(self, hall: Hall, journal: Journal, client_id: str, dice: random.Random) -> None:
+        super().__init__(hall, journal, client_id, polls=False)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+            here = socket.create_connection(listener.getsockname())
+            self.there, _ = listener.accept()
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.there.settimeout(0)
+        self.websocket = WebSocket({}, here.makefile("rwb"), SimpleNamespace(socket=here))
+        self._here = here
+        self.outbox.websocket = self.websocket
+        self._dice = dice
+        self._rest = b""
+        self._writing = gevent.spawn(self._write)
+
+    def _write(self) -> None:
+        """As Engine.IO's task does."""
+        with suppress(WebSocketError):  # the test is over
+            while (packet := self.outbox.get()) is not None:
+                self.websocket.send(packet.encode())
+
+    def take(self) -> bool:
+        # What the kernel still holds for a full receiver may come much later: by its timers.
+        busy = self.outbox.waits or not self.outbox.on_time or unsent(self._here) > 0
+        gevent.sleep(0.0001)  # a timer: whatever is ready runs before it
+        try:
+            data = self.there.recv(self._dice.choice([1_000, 60_000]))
+        except BlockingIOError:
+            return busy
+        texts, self._rest = parsed(self._rest + data)
+        for text in texts:
+            self._hear(text)
+        return True
+
+    def end(self) -> None:
+        self.outbox.put(None)
+        self.websocket.abort()
+        self._writing.join(timeout=5)
+        assert self._writing.ready()
+        self.there.close()
+
+
+def parsed(data: bytes) -> tuple[list[str], bytes]:
+    """The texts of whole frames, and what is left."""
     texts = []
-    while data:
+    while len(data) >= 10 or (len(data) >= 2 and data[1] < 126):
         size, start = data[1], 2
         if size == 126:
             size, start = int.from_bytes(data[2:4], "big"), 4
         elif size == 127:
             size, start = int.from_bytes(data[2:10], "big"), 10
+        if len(data) < start + size:
+            break
         texts.append(data[start : start + size].decode())
         data = data[start + size :]
+    return texts, data
+
+
+def unframed(data: bytes) -> list[str]:
+    texts, rest = parsed(data)
+    assert not rest
     return texts
 
 
@@ -150,6 +211,8 @@ def test_every_client_is_given_one_gapless_line(seed: int, monkeypatch: pytest.M
     dice = random.Random(seed)
     hall, journal = Hall(), Journal()
     readers = [Reader(hall, journal, f"client-{n}", polls=n % 2 == 0) for n in range(6)]
+    sockets = [SocketReader(hall, journal, f"socket-{n}", dice) for n in range(4)]
+    readers += sockets
     inside: set[Reader] = set()
 
     def commit() -> None:
@@ -179,7 +242,9 @@ def test_every_client_is_given_one_gapless_line(seed: int, monkeypatch: pytest.M
             case 4:
                 reader.outbox.answer(wire.packet("pong"))
             case 5 | 6:
-                commit()
+                for _ in range(dice.choice([1, 1, 5])):
+                    commit()
+                    gevent.sleep(0)  # the pump may come in between, or not
             case _:
                 reader.take()
     for reader in readers:
@@ -188,6 +253,130 @@ def test_every_client_is_given_one_gapless_line(seed: int, monkeypatch: pytest.M
         assert not reader.awaited
         assert not reader.outbox.waits
         assert reader.version == (len(journal.commits) if reader in inside else None)
+    for each in sockets:
+        each.end()
+
+
+def test_what_the_kernel_does_not_take_goes_before_everything_else() -> None:
+    """Given a peer that reads nothing, when more is queued than the kernel holds, and more while that waits,
+    and somebody answers a ping, then all of it comes whole and in order once the peer reads."""
+    reader = SocketReader(Hall(), Journal(), "slow", random.Random(0))
+    gevent.sleep(0)
+    expected: list[str] = []
+    while not reader.websocket.unfinished:
+        expected.append(json.dumps([len(expected), "x" * 30_000]))
+        reader.outbox.answer(expected[-1].encode())
+        reader.outbox.flush()
+    texts, rest = parsed(reader.there.recv(60_000))  # now there is room, which is not for what comes next
+    for _ in range(2):  # and the one who has to send the rest is not awake yet
+        expected.append(json.dumps([len(expected), "y" * 1_000]))
+        reader.outbox.answer(expected[-1].encode())
+        reader.outbox.flush()
+    expected.append('["last"]')
+    reader.outbox.answer(b'["last"]')
+    reader.there.settimeout(5)
+
+    def read() -> None:
+        left = rest
+        while len(texts) < len(expected) + 1:
+            found, left = parsed(left + reader.there.recv(60_000))
+            texts.extend(found)
+
+    reading = gevent.spawn(read)
+    reader.websocket.send("pong")
+    reading.get(timeout=10)
+    assert texts[-2:] == ["pong", expected[-1]]
+    texts.remove("pong")
+    assert texts == expected
+    reader.end()
+
+
+def test_the_pump_goes_on_until_nothing_is_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given more than a slice in an outbox, when the kernel takes it, then the next slice follows."""
+    monkeypatch.setattr(outbox, "SLICE_BYTES", 10)
+    reader = SocketReader(Hall(), Journal(), "quick", random.Random(0))
+    gevent.sleep(0)
+    for number in range(20):
+        reader.outbox.answer(b"43%d[]" % number)
+    reader.there.settimeout(5)
+    texts: list[str] = []
+    rest = b""
+    while len(texts) < 20:
+        found, rest = parsed(rest + reader.there.recv(60_000))
+        texts += found
+    assert texts == [f"43{number}[]" for number in range(20)]
+    reader.end()
+
+
+def test_the_pump_goes_on_whatever_one_client_does(caplog: pytest.LogCaptureFixture) -> None:
+    """Given an outbox that fails when it is emptied, then those after it are emptied, and the log tells."""
+    pump, emptied = Pump(), []
+
+    class Failing(Outbox):
+        def flush(self) -> None:
+            raise RuntimeError("broken")
+
+    class Sound(Outbox):
+        def flush(self) -> None:
+            emptied.append(self)
+
+    pump.add(Failing(1, pump))
+    sound = [Sound(1, pump) for _ in range(3)]
+    for each in sound:
+        pump.add(each)
+    gevent.sleep(0.001)
+    pump.add(sound[0])
+    gevent.sleep(0.001)
+    assert emptied == [*sound, sound[0]]
+    assert "RuntimeError: broken" in caplog.text
+
+
+def room_of_three(hall: Hall) -> list[SocketReader]:
+    readers = [SocketReader(hall, Journal(), f"reader-{n}", random.Random(0)) for n in range(3)]
+    for reader in readers:
+        reader.join(None)
+        gevent.sleep(0)
+    return readers
+
+
+def overfill(reader: SocketReader) -> None:
+    """More than the kernel takes; the peer reads nothing."""
+    while reader.outbox.on_time:
+        reader.outbox.answer(b"42" + b"x" * 30_000)
+        gevent.sleep(0)
+
+
+def test_commands_wait_for_a_room_that_cannot_follow() -> None:
+    """Given a room in which two of three are slow, then a command waits until one has caught up."""
+    hall = Hall()
+    readers = room_of_three(hall)
+    overfill(readers[0])
+    hall.follow(SESSION)  # one of three: nobody waits
+    overfill(readers[1])
+    gevent.sleep(channel.LOOK_S)
+    waiting = gevent.spawn(hall.follow, SESSION)
+    gevent.sleep(3 * channel.LOOK_S)
+    assert not waiting.ready()
+    readers[1].there.settimeout(5)
+    while not readers[1].outbox.on_time:
+        readers[1].there.recv(60_000)
+    waiting.get(timeout=5)
+    for reader in readers:
+        reader.end()
+
+
+def test_nobody_waits_for_those_who_take_nothing_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a room in which all but one have not read for a while, when a command comes, then it goes on."""
+    monkeypatch.setattr(outbox, "RECENT_S", 0.01)
+    hall = Hall()
+    readers = room_of_three(hall)
+    overfill(readers[0])
+    overfill(readers[1])
+    gevent.sleep(0.02)
+    with gevent.Timeout(channel.FOLLOW_S / 2):
+        hall.follow(SESSION)
+    for reader in readers:
+        reader.end()
 
 
 def test_session_notices_of_the_time_of_a_replay_come_after_it() -> None:
@@ -271,7 +460,8 @@ def test_a_closed_outbox_gives_what_is_queued_and_then_ends() -> None:
 
 
 def test_slices_that_several_feeds_ask_for_are_encoded_once() -> None:
-    """Given two clients at the same place, when both are fed, then the journal is read once for both."""
+    """Given clients at the same place, when all are fed at once from a disk that takes its time, then the
+    journal is read once for all of them."""
     hall, journal = Hall(), Journal()
     for _ in range(4):
         journal.add(9)
@@ -280,17 +470,49 @@ def test_slices_that_several_feeds_ask_for_are_encoded_once() -> None:
 
     def counted(version: int, part: int) -> list[Part]:
         reads.append((version, part))
+        gevent.sleep(0.001)
         return plain(version, part)
 
     journal.read = counted  # type: ignore[method-assign]
+    readers = [Reader(hall, journal, name, polls=False) for name in ("ann", "ben", "cleo")]
+    for reader in readers:
+        reader.join(0)
+
+    def take_all(reader: Reader) -> None:
+        while reader.take():
+            pass
+
+    gevent.joinall([gevent.spawn(take_all, reader) for reader in readers], raise_error=True)
+    assert [reader.version for reader in readers] == [4, 4, 4]
+    assert len(reads) == len(set(reads))
+    assert (0, MAX_PART) in reads
+
+
+def test_a_slice_that_cannot_be_read_ends_all_who_wait_for_it() -> None:
+    """Given two clients that wait for the same slice, when the disk fails, then both connections end, and one
+    that comes later is fed."""
+    hall, journal = Hall(), Journal()
+    journal.add(9)
+    plain = journal.read
+
+    def failing(version: int, part: int) -> list[Part]:
+        gevent.sleep(0.001)
+        raise StorageFailed("gone")
+
+    journal.read = failing  # type: ignore[method-assign]
     readers = [Reader(hall, journal, name, polls=False) for name in ("ann", "ben")]
     for reader in readers:
         reader.join(0)
-    for reader in readers:
-        while reader.take():
-            pass
-    assert len(reads) == len(set(reads))
-    assert (0, MAX_PART) in reads
+        assert reader.take()
+    taken = [gevent.spawn(reader.outbox.get, timeout=5) for reader in readers]
+    assert [each.get() for each in taken] == [None, None]
+    journal.read = plain  # type: ignore[method-assign]
+    later = Reader(hall, journal, "cleo", polls=False)
+    hall.channels[SESSION]._read = plain
+    later.join(0)
+    while later.take():
+        pass
+    assert later.version == 1
 
 
 def test_a_feed_whose_journal_is_gone_ends_the_connection() -> None:
