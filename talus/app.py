@@ -32,6 +32,7 @@ from .store.journal import SQLITE_VERSION, Journal
 from .web.channel import Hall
 from .web.gate import Gate, is_loopback
 from .web.http import Connections, Server
+from .web.page import Page
 from .web.refusals import Refusals
 from .web.rest import Rest
 from .web.sockets import Sockets
@@ -105,6 +106,7 @@ class App:
         self._gate = Gate(
             self._rest.app,
             self._sockets.handle_request,
+            Page(Path(__file__).parent / "web" / "static"),
             settings.host,
             settings.allowed_hosts,
             settings.cors_origins,

@@ -34,6 +34,7 @@ from ..core.errors import (
 from ..service.access import Access
 from ..service.limits import Buckets
 from . import wire
+from .page import Page
 from .refusals import Refusals
 from .websocket import MAX_MESSAGE_BYTES
 
@@ -66,6 +67,7 @@ class Gate:
         self,
         rest: Application,
         sockets: Application,
+        page: Page,
         bound: str,
         allowed_hosts: frozenset[str],
         cors_origins: frozenset[str],
@@ -84,6 +86,7 @@ class Gate:
         self._openings = Buckets(OPENINGS)
         self._rest = rest
         self._sockets = sockets
+        self._page = page
         self._hosts = allowed_hosts | {bound.lower(), "localhost"}
         self._any_address = bound in ("0.0.0.0", "::")
         self._local = is_loopback(bound)
@@ -103,6 +106,11 @@ class Gate:
             start_response("204 No Content", _cors(origin) + preflight)
             return []
         answer = _with_headers(start_response, _cors(origin)) if origin else start_response
+        if self._page.knows(environ["PATH_INFO"]):
+            try:
+                return self._page(environ, answer)
+            except NotFound as error:
+                return self._refuse(environ, error, start_response)
         if environ["PATH_INFO"] != SOCKET_PATH:
             return self._rest(environ, answer)
         if "sid" not in parse_qs(environ.get("QUERY_STRING", "")):
@@ -122,7 +130,8 @@ class Gate:
         return environ[REFUSAL] is None
 
     def _identify(self, environ: Environ) -> None:
-        if environ["PATH_INFO"] == OPEN_PATH or _is_preflight(environ):
+        path = environ["PATH_INFO"]
+        if path == OPEN_PATH or self._page.knows(path) or _is_preflight(environ):
             return
         scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         name = environ.get("HTTP_TALUS_ACTOR")
@@ -164,6 +173,12 @@ class Gate:
             return self._socket_refusal(environ)
         method = environ["REQUEST_METHOD"]
         if method not in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
+            return MethodNotAllowed()
+        if (
+            self._page.knows(environ["PATH_INFO"])
+            and method not in ("GET", "HEAD")
+            and not _is_preflight(environ)
+        ):
             return MethodNotAllowed()
         media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
         said = media_type or has_body(environ)
@@ -220,12 +235,17 @@ class Gate:
             *wire.headers_of(error),
         ]
         if isinstance(error, MethodNotAllowed):
-            headers.append(("Allow", "GET, POST" if environ["PATH_INFO"] == SOCKET_PATH else _METHODS))
+            headers.append(("Allow", self._allowed(environ["PATH_INFO"])))
         origin = environ.get("HTTP_ORIGIN")
         if origin and not isinstance(error, Forbidden | HostNotAllowed):
             headers += _cors(origin)
         start_response(f"{status} {http.HTTPStatus(status).phrase}", headers)
         return [body]
+
+    def _allowed(self, path: str) -> str:
+        if path == SOCKET_PATH:
+            return "GET, POST"
+        return "GET, HEAD" if self._page.knows(path) else _METHODS
 
 
 def address_of(environ: Environ) -> str:

@@ -1,0 +1,556 @@
+/**
+ * One project, live: the confirmed graph, the edits that wait on top of it, and who is here.
+ *
+ * Facts are collected until their commit is whole, and whole commits until the next
+ * frame: then what was predicted is taken back, the commits are applied, and what
+ * still waits is predicted anew. So `graph` is at any moment what the server said,
+ * plus what this person did since, in that order. Source: docs/protocol.md, "Catching up".
+ */
+
+import { batch, computed, type Signal, signal } from "@preact/signals";
+import { io, type Socket } from "socket.io-client";
+import { actor, name, signedOut, token } from "../protocol/identity";
+import { Refusal, refusalIn } from "../protocol/refusal";
+import { rest } from "../protocol/rest";
+import {
+  CLOSING_EVENTS,
+  type ClientPayload,
+  type Closing,
+  type Command,
+  type Fact,
+  GRAPH_EVENTS,
+  type GraphEvent,
+  type Joined,
+  type PresenceState,
+  type Role,
+  type SessionInfo,
+  type Template,
+} from "../protocol/types";
+import { Graph, Misfit } from "./graph";
+import { newId } from "./ids";
+import { type Call, Outbox, type Pending, type Scope } from "./outbox";
+import { predict } from "./predict";
+
+/**
+ * opening: nothing is shown yet. live: all that is known is here. catching-up: joined, facts are missing.
+ * reconnecting: the connection is gone. gone: deleted, or not to be seen. read-only is a role, not a state.
+ */
+export type Connection = "opening" | "live" | "catching-up" | "reconnecting" | "gone";
+
+export interface Person {
+  client: string;
+  actor: string;
+  /** The node that they have selected. */
+  node: string | null;
+  self: boolean;
+}
+
+/** A change by somebody else that is shown for a moment. */
+export interface Mark {
+  actor: string;
+  until: number;
+}
+
+export interface Touch {
+  /** The node. */
+  id: string;
+  actor: string;
+  timestamp: string;
+  version: number;
+  /** The property that was set, `place`, or `node` for the whole of it. */
+  what: string;
+}
+
+export interface Message {
+  id: number;
+  kind: "refusal" | "info";
+  title: string;
+  text: string;
+}
+
+export interface Commit {
+  closing: Closing;
+  events: GraphEvent[];
+}
+
+export const MARK_MS = 2_500;
+const PRESENCE_MS = 150;
+
+export class Project {
+  /** Grows whenever something of `graph` may have changed: read it before the graph. */
+  readonly revision = signal(0);
+  readonly version = signal(0);
+  readonly connection: Signal<Connection> = signal("opening");
+  readonly info = signal<SessionInfo | null>(null);
+  readonly template = signal<Template | null>(null);
+  readonly people = signal<Person[]>([]);
+  /** Where the others are, by node. */
+  readonly watching = computed(() => {
+    const by = new Map<string, Person[]>();
+    for (const person of this.people.value) {
+      if (person.self || person.node === null) continue;
+      const there = by.get(person.node);
+      if (there) there.push(person);
+      else by.set(person.node, [person]);
+    }
+    return by;
+  });
+  /** How many are here, those beyond the first 100 included. */
+  readonly present = signal(1);
+  /** Edits that are not known to be saved. */
+  readonly unsaved = signal(0);
+  /** Why an edit has to wait though the server answers. */
+  readonly held = signal<Refusal | null>(null);
+  readonly marks = signal<ReadonlyMap<string, Mark>>(new Map());
+  readonly messages = signal<Message[]>([]);
+  readonly role = signal<Role>("owner");
+  readonly mayEdit = computed(() => this.role.value !== "viewer");
+  /** Why the project cannot be shown. */
+  readonly failure = signal<Refusal | null>(null);
+  readonly networkOff = signal(!navigator.onLine);
+
+  graph = new Graph();
+  /** Who touched a node last, as far as this client has heard or asked for. */
+  readonly touches = new Map<string, Touch>();
+  /** The version from which on `touches` is complete. */
+  knownFrom = 0;
+
+  private readonly socket: Socket;
+  private readonly outbox: Outbox;
+  private epoch: string | null = null;
+  private base = -1; // the version that the graph holds, predictions apart; -1: none yet
+  private target = 0; // the version that a replay has to reach
+  private events: GraphEvent[] = []; // of a commit that is not whole
+  private commits: Commit[] = []; // whole, for the next frame
+  private frame = 0;
+  private takeBacks: (() => void)[] = [];
+  private readonly clients = new Map<string, ClientPayload>();
+  private presence: PresenceState = {};
+  private presenceTimer: ReturnType<typeof setTimeout> | undefined;
+  private markTimer: ReturnType<typeof setTimeout> | undefined;
+  private fetching = 0;
+  private closed = false;
+  private messageIds = 0;
+  private readonly listeners = new Set<(commits: readonly Commit[]) => void>();
+  private readonly unsubscribe: (() => void)[] = [];
+
+  constructor(readonly id: string) {
+    this.socket = io({
+      path: "/socket.io/",
+      transports: ["websocket", "polling"],
+      reconnectionDelay: 300,
+      reconnectionDelayMax: 3_000,
+      autoConnect: false,
+      auth: (give) => give(token.value !== null ? { token: token.value } : { actor: actor() }),
+    });
+    this.outbox = new Outbox(
+      { send: (pending) => this.send(pending) },
+      () => this.count(),
+      (pending, refusal) => this.answered(pending, refusal),
+    );
+    this.listen();
+    this.unsubscribe.push(
+      name.subscribe(() => this.reintroduce()),
+      token.subscribe(() => this.reintroduce()),
+    );
+    this.socket.connect();
+  }
+
+  // -- what a person does --
+
+  /**
+   * Shows the edit at once, and sends it. The promise tells how it ended: null, or the refusal.
+   *
+   * quiet: the caller shows a refusal itself, at the field that it is about.
+   */
+  run(command: Command, words: string, quiet = false): Promise<Refusal | null> {
+    return this.call({ kind: "command", command }, words, quiet);
+  }
+
+  undo(scope: Scope): Promise<Refusal | null> {
+    return this.call({ kind: "undo", scope }, "Undo");
+  }
+
+  redo(scope: Scope): Promise<Refusal | null> {
+    return this.call({ kind: "redo", scope }, "Redo");
+  }
+
+  /** Lets the others see which node is selected; of many in a short time the last one counts. */
+  show(state: PresenceState): void {
+    if (JSON.stringify(state) === JSON.stringify(this.presence)) return;
+    this.presence = state;
+    this.presenceTimer ??= setTimeout(() => this.sendPresence(), PRESENCE_MS);
+  }
+
+  say(title: string, text: string, kind: Message["kind"] = "info"): void {
+    this.messages.value = [...this.messages.value.slice(-3), { id: ++this.messageIds, kind, title, text }];
+  }
+
+  dismiss(id: number): void {
+    this.messages.value = this.messages.value.filter((each) => each.id !== id);
+  }
+
+  /** Calls back with whole commits, once they are applied. Returns how to stop. */
+  onCommits(listener: (commits: readonly Commit[]) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Tries again after `failure`. */
+  retry(): void {
+    this.failure.value = null;
+    this.connection.value = this.base < 0 ? "opening" : "reconnecting";
+    this.socket.disconnect().connect();
+  }
+
+  close(): void {
+    this.closed = true;
+    for (const stop of this.unsubscribe) stop();
+    cancelAnimationFrame(this.frame);
+    clearTimeout(this.presenceTimer);
+    clearTimeout(this.markTimer);
+    this.outbox.disconnect();
+    this.socket.disconnect();
+    window.removeEventListener("online", this.networkChanged);
+    window.removeEventListener("offline", this.networkChanged);
+  }
+
+  // -- the connection --
+
+  private listen(): void {
+    const { socket } = this;
+    socket.on("connect", () => void this.join());
+    socket.on("disconnect", () => this.lost());
+    socket.on("connect_error", (error: Error & { data?: { code?: string } }) => {
+      if (error.data?.code === "UNAUTHENTICATED") signedOut.value = true;
+      else this.lost();
+    });
+    for (const event of GRAPH_EVENTS) socket.on(event, (fact: GraphEvent) => this.hear(fact));
+    for (const event of CLOSING_EVENTS) socket.on(event, (fact: Closing) => this.whole(fact));
+    socket.on("session:connected", (notice: ClientPayload & { active_clients: number }) => {
+      this.clients.set(notice.client_id, { ...notice, state: this.clients.get(notice.client_id)?.state ?? null });
+      this.countPeople(notice.active_clients);
+    });
+    socket.on("session:disconnected", (notice: ClientPayload & { active_clients: number }) => {
+      this.clients.delete(notice.client_id);
+      this.countPeople(notice.active_clients);
+    });
+    socket.on("session:presence", (notice: ClientPayload) => {
+      this.clients.set(notice.client_id, notice);
+      this.countPeople();
+    });
+    socket.on("session:deleted", () =>
+      this.fail(new Refusal({ code: "INVALID_SESSION", message: "This project was deleted" })),
+    );
+    socket.on("error", (body: { code: string; message: string }) => {
+      if (body.code === "TOKEN_EXPIRED") signedOut.value = true;
+      else if (body.code === "FORBIDDEN") this.fail(new Refusal(body));
+      else this.say("The server refused something", new Refusal(body).words, "refusal");
+    });
+    window.addEventListener("online", this.networkChanged);
+    window.addEventListener("offline", this.networkChanged);
+  }
+
+  private readonly networkChanged = () => {
+    this.networkOff.value = !navigator.onLine;
+    if (navigator.onLine && !this.socket.connected) this.socket.disconnect().connect();
+  };
+
+  /** A name or a token is told when a connection begins: begin another. */
+  private reintroduce(): void {
+    if (this.socket.active || this.connection.value === "reconnecting") this.socket.disconnect().connect();
+  }
+
+  private async join(): Promise<void> {
+    const since = this.base >= 0 && this.epoch !== null ? { since: this.base, epoch: this.epoch } : {};
+    this.events = []; // cut off in the middle: the whole commit comes again
+    const socketId = this.socket.id;
+    let answer: unknown;
+    try {
+      answer = await this.socket.timeout(20_000).emitWithAck("join_session", { session_id: this.id, ...since });
+    } catch {
+      if (this.socket.connected && this.socket.id === socketId) this.socket.disconnect().connect();
+      return;
+    }
+    if (this.socket.id !== socketId) return;
+    const refusal = refusalIn(answer);
+    if (refusal) {
+      if (refusal.passing) setTimeout(() => this.socket.connected && void this.join(), 1_000);
+      else this.fail(refusal);
+      return;
+    }
+    const joined = answer as Joined;
+    this.clients.clear();
+    for (const client of joined.clients) this.clients.set(client.client_id, client);
+    const known = this.base >= 0 && joined.resume !== "snapshot";
+    const other = this.epoch !== null && this.epoch !== joined.epoch;
+    this.epoch = joined.epoch;
+    this.target = joined.version;
+    this.countPeople(joined.active_clients);
+    if (other)
+      this.say(
+        "A backup was put back",
+        "The project is as it was when that backup was made. Look whether something has to be done again.",
+      );
+    if (known) {
+      this.connection.value = this.base >= this.target ? "live" : "catching-up";
+    } else {
+      this.connection.value = this.base < 0 ? "opening" : "catching-up";
+      await this.fetch(socketId);
+    }
+    if (this.socket.id !== socketId) return;
+    this.outbox.connect();
+    this.sendPresence();
+  }
+
+  /** The whole graph; events that came meanwhile and are older than it fall away. */
+  private async fetch(socketId: string | undefined): Promise<void> {
+    const turn = ++this.fetching;
+    try {
+      const [payload, info] = await Promise.all([rest.graph(this.id), rest.info(this.id)]);
+      if (this.closed || turn !== this.fetching) return;
+      const template = info.template_id === null ? null : await rest.schema(info.template_id).catch(() => null);
+      if (token.value !== null) void this.askRole();
+      if (this.closed || turn !== this.fetching) return;
+      batch(() => {
+        this.info.value = info;
+        this.template.value = template;
+        this.graph = Graph.of(payload.roots);
+        this.takeBacks = [];
+        this.base = payload.version;
+        this.touches.clear();
+        this.knownFrom = payload.version;
+        this.flush();
+      });
+    } catch (error) {
+      if (this.closed || turn !== this.fetching) return;
+      if (error instanceof Refusal && !error.passing && error.code !== "UNREACHABLE") this.fail(error);
+      else setTimeout(() => this.socket.id === socketId && void this.fetch(socketId), 1_000);
+    }
+  }
+
+  private async askRole(): Promise<void> {
+    const { members } = await rest.members(this.id).catch(() => ({ members: [] }));
+    this.role.value = members.find((each) => each.user === actor())?.role ?? "owner";
+  }
+
+  private lost(): void {
+    this.outbox.disconnect();
+    this.events = [];
+    if (this.connection.value !== "gone" && this.base >= 0) this.connection.value = "reconnecting";
+    if (this.base < 0) this.connection.value = "opening";
+    this.networkOff.value = !navigator.onLine;
+    this.clients.clear();
+    this.countPeople(1);
+  }
+
+  private fail(refusal: Refusal): void {
+    this.failure.value = refusal;
+    this.connection.value = "gone";
+    this.outbox.disconnect();
+    this.socket.disconnect();
+  }
+
+  // -- facts --
+
+  private hear(event: GraphEvent): void {
+    if (event.session_id === this.id) this.events.push(event);
+  }
+
+  private whole(closing: Closing): void {
+    if (closing.session_id !== this.id) return;
+    this.commits.push({ closing, events: this.events });
+    this.events = [];
+    this.soon();
+  }
+
+  private soon(): void {
+    if (!this.frame) this.frame = requestFrame(() => this.flush());
+  }
+
+  private flush(): void {
+    cancelFrame(this.frame);
+    this.frame = 0;
+    if (this.base < 0) return; // the graph is on its way
+    const due = this.commits.filter((commit) => commit.closing.version > this.base);
+    this.commits = [];
+    const ids = new Set(due.map(({ closing }) => closing.by ?? closing.command_id));
+    const mine = new Set(this.outbox.waiting.map((pending) => pending.id));
+    this.takeBack();
+    try {
+      for (const { closing, events } of due) {
+        if (closing.version !== this.base + 1) throw new Misfit(`version ${closing.version} after ${this.base}`);
+        for (const event of events) this.graph.apply(event);
+        this.base = closing.version;
+      }
+    } catch (error) {
+      // This client and the server do not agree: what the server has is right.
+      console.error(error);
+      void this.fetch(this.socket.id);
+      return;
+    }
+    batch(() => {
+      for (const commit of due) this.note(commit, mine);
+      this.outbox.confirm(this.base, ids);
+      this.foresee();
+      this.version.value = this.base;
+      if (this.connection.value === "opening" || (this.connection.value === "catching-up" && this.base >= this.target))
+        this.connection.value = this.socket.connected ? "live" : "reconnecting";
+      this.revision.value++;
+    });
+    if (due.length) for (const listener of this.listeners) listener(due);
+  }
+
+  private takeBack(): void {
+    for (let at = this.takeBacks.length - 1; at >= 0; at--) this.takeBacks[at]?.();
+    this.takeBacks = [];
+  }
+
+  private foresee(): void {
+    for (const { call } of this.outbox.waiting) {
+      if (call.kind !== "command") continue;
+      try {
+        this.takeBacks.push(predict(this.graph, this.template.value, call.command));
+      } catch (error) {
+        if (!(error instanceof Misfit)) throw error; // the server's answer will tell
+      }
+    }
+  }
+
+  /** Who did what, for the inspector; and a mark in their colour where it was somebody else. */
+  private note({ closing, events }: Commit, mine: ReadonlySet<string>): void {
+    const who = closing.actor ?? "anonymous";
+    const foreign = !mine.has(closing.by ?? closing.command_id) && closing.replayed !== true;
+    const marked = foreign && events.length <= 2_000 ? new Map(this.marks.value) : null;
+    const until = Date.now() + MARK_MS;
+    for (const event of events) {
+      const touch = touchOf(event);
+      if (!touch) continue;
+      this.touches.set(touch.id, latest(this.touches.get(touch.id), touch));
+      marked?.set(touch.id, { actor: who, until });
+    }
+    if (marked) {
+      this.marks.value = marked;
+      this.markTimer ??= setTimeout(() => this.unmark(), MARK_MS);
+    }
+  }
+
+  private unmark(): void {
+    const now = Date.now();
+    this.marks.value = new Map([...this.marks.value].filter(([, mark]) => mark.until > now));
+    this.markTimer = this.marks.value.size ? setTimeout(() => this.unmark(), MARK_MS / 4) : undefined;
+  }
+
+  // -- calls --
+
+  private call(call: Call, words: string, quiet = false): Promise<Refusal | null> {
+    const answer = new Promise<Refusal | null>((settle) => {
+      this.outbox.add({ id: newId(), call, words, version: null, settle });
+      if (call.kind === "command") {
+        try {
+          this.takeBacks.push(predict(this.graph, this.template.value, call.command));
+          this.revision.value++;
+        } catch (error) {
+          if (!(error instanceof Misfit)) throw error;
+        }
+      }
+    });
+    if (!quiet) void answer.then((refusal) => refusal && this.complain(words, refusal));
+    return answer;
+  }
+
+  private complain(words: string, refusal: Refusal): void {
+    if (refusal.code === "NOTHING_TO_UNDO" || refusal.code === "NOTHING_TO_REDO")
+      this.say(refusal.message, refusal.advice);
+    else this.say(`Not done: ${words}`, refusal.words, "refusal");
+  }
+
+  private send({ id, call }: Pending): Promise<unknown> {
+    const common = { session_id: this.id, command_id: id };
+    if (call.kind === "command") return this.emit("execute_command", { ...common, ...call.command });
+    return this.emit(`${call.kind}_command`, call.scope === "actor" ? { ...common, scope: "actor" } : common);
+  }
+
+  private emit(event: string, payload: unknown): Promise<unknown> {
+    return new Promise((answered, cut) => {
+      // Volatile: what cannot leave now must not leave later by itself, for the outbox sends it again.
+      if (!this.socket.connected) cut(new Error("not connected"));
+      const ended = () => cut(new Error("the connection ended"));
+      this.socket.once("disconnect", ended);
+      this.socket.emit(event, payload, (answer: unknown) => {
+        this.socket.off("disconnect", ended);
+        answered(answer);
+      });
+    });
+  }
+
+  private answered(pending: Pending, refusal: Refusal | null): void {
+    if (refusal || (pending.version ?? 0) <= this.base) {
+      // A refused edit goes from the screen; one that was committed long ago is no longer waited for.
+      this.soon();
+    }
+  }
+
+  private count(): void {
+    this.unsaved.value = this.outbox.waiting.length;
+    this.held.value = this.outbox.held;
+  }
+
+  // -- people --
+
+  private sendPresence(): void {
+    clearTimeout(this.presenceTimer);
+    this.presenceTimer = undefined;
+    if (this.socket.connected)
+      this.socket.emit("update_presence", { session_id: this.id, state: this.presence }, () => {});
+  }
+
+  private countPeople(present?: number): void {
+    if (present !== undefined) this.present.value = present;
+    this.people.value = [...this.clients.values()].map(({ client_id, actor, state }) => ({
+      client: client_id,
+      actor,
+      node: nodeIn(state),
+      self: client_id === this.socket.id,
+    }));
+  }
+}
+
+function nodeIn(state: unknown): string | null {
+  if (typeof state !== "object" || state === null || !("node" in state)) return null;
+  return typeof state.node === "string" ? state.node : null;
+}
+
+/** The later of two; of one commit, the making of a node and not its place, which comes with it. */
+export function latest(known: Touch | undefined, touch: Touch): Touch {
+  if (!known || known.version < touch.version) return touch;
+  return known.version === touch.version && known.what !== "node" ? touch : known;
+}
+
+/** What an event says about who touched which node; null for one that closes a commit. */
+export function touchOf(event: Fact): Touch | null {
+  const told = { actor: event.actor ?? "anonymous", timestamp: event.timestamp, version: event.version };
+  switch (event.event) {
+    case "node-created":
+      return { ...told, id: event.node.id, what: "node" };
+    case "node-linked":
+    case "node-unlinked":
+      return { ...told, id: event.child_id, what: "place" };
+    case "property-changed":
+      return { ...told, id: event.node_id, what: event.property_id };
+    case "node-deleted":
+      return { ...told, id: event.node_id, what: "node" };
+    default:
+      return null;
+  }
+}
+
+/** A page that is not seen gets no frames, and should still hear. */
+function requestFrame(callback: () => void): number {
+  return document.visibilityState === "visible" ? requestAnimationFrame(callback) : -window.setTimeout(callback, 100);
+}
+
+function cancelFrame(frame: number): void {
+  if (frame > 0) cancelAnimationFrame(frame);
+  else if (frame < 0) clearTimeout(-frame);
+}

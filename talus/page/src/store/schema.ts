@@ -1,0 +1,125 @@
+/** What a template says about types, places and values; and what holds where there is none. */
+
+import type { Json, NodeType, Option, Property, Template } from "../protocol/types";
+import { type Graph, type Node, nameOf } from "./graph";
+
+/** The type of a node that is added where no template says another. */
+export const PLAIN_TYPE = "item";
+
+export function typeOf(template: Template | null, id: string): NodeType {
+  return (
+    template?.node_types.find((each) => each.id === id) ?? {
+      id,
+      name: id.charAt(0).toUpperCase() + id.slice(1),
+      properties: [],
+    }
+  );
+}
+
+/** The types that may stand below `parent`, or among the roots; the most likely one first. */
+export function allowedTypes(template: Template | null, graph: Graph, parent: string | null): NodeType[] {
+  if (!template) {
+    const used = new Set<string>([PLAIN_TYPE]);
+    if (parent !== null)
+      for (const child of graph.get(parent)?.children.slice(0, 50) ?? [])
+        used.add(graph.get(child)?.type ?? PLAIN_TYPE);
+    return [...used].map((id) => typeOf(null, id));
+  }
+  if (parent === null) return template.node_types;
+  const allowed = typeOf(template, graph.get(parent)?.type ?? "").allowed_children ?? [];
+  return template.node_types.filter((each) => allowed.includes(each.id));
+}
+
+export function mayHold(template: Template | null, graph: Graph, parent: string | null, type: string): boolean {
+  return template === null || parent === null || allowedTypes(template, graph, parent).some((each) => each.id === type);
+}
+
+/** The properties of a node, its name apart: those of its type, or, without a template, those that it has. */
+export function propertiesOf(template: Template | null, node: Node): Property[] {
+  const known = template?.node_types.find((each) => each.id === node.type);
+  if (known) return known.properties.filter((each) => each.id !== "name");
+  return Object.keys(node.properties)
+    .filter((id) => id !== "name")
+    .map((id) => ({
+      id,
+      name: id.replaceAll("_", " ").replace(/^./, (first) => first.toUpperCase()),
+      type: guess(node.properties[id]),
+    }));
+}
+
+function guess(value: Json | undefined): Property["type"] {
+  if (typeof value === "boolean") return "checkbox";
+  if (typeof value === "number") return "number";
+  return typeof value === "string" && value.includes("\n") ? "markdown" : "text";
+}
+
+/** The property that says how far a node is: a select whose options have marks. */
+export function statusOf(template: Template | null, type: string): Property | null {
+  const selects = typeOf(template, type).properties.filter((each) => each.type === "select");
+  return selects.find((each) => each.options?.some((option) => option.indicator_id)) ?? null;
+}
+
+export function optionOf(property: Property | null, node: Node): Option | null {
+  if (!property) return null;
+  return property.options?.find((each) => each.uuid === node.properties[property.id]) ?? null;
+}
+
+/** The colour of an option, a name of styles/tokens.css. */
+export type Tone = "idle" | "busy" | "done" | "stop" | "plain";
+
+export function toneOf(option: Option | null): Tone {
+  switch (option?.indicator_id) {
+    case "empty":
+      return "idle";
+    case "half":
+      return "busy";
+    case "done":
+      return "done";
+    case "blocked":
+      return "stop";
+    default:
+      return "plain";
+  }
+}
+
+/** A value as people read it. */
+export function display(property: Property, value: Json | undefined, graph: Graph): string {
+  if (value === undefined || value === null) return "";
+  switch (property.type) {
+    case "select":
+      return property.options?.find((each) => each.uuid === value)?.name ?? String(value);
+    case "checkbox":
+      return value === true ? "Yes" : "No";
+    case "node_reference":
+      return typeof value === "string" ? nameOf(graph.get(value)) || "a node that is gone" : "";
+    case "date":
+      return typeof value === "string" ? day(value) : "";
+    case "number":
+      return typeof value === "number" ? value.toLocaleString() : String(value);
+    case "currency":
+      return typeof value === "number"
+        ? value.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 })
+        : "";
+    default:
+      return typeof value === "string" ? value : JSON.stringify(value);
+  }
+}
+
+/** A day of the calendar, short; the year where it is another one. */
+export function day(text: string): string {
+  const date = new Date(`${text}T00:00:00`);
+  if (Number.isNaN(date.getTime())) return text;
+  const year = date.getFullYear() === new Date().getFullYear() ? {} : ({ year: "numeric" } as const);
+  return date.toLocaleDateString(undefined, { day: "numeric", month: "short", ...year });
+}
+
+/** "just now", "5 min ago", "yesterday": how long ago a time of the server was. */
+export function ago(timestamp: string, now = Date.now()): string {
+  const seconds = Math.max(0, (now - Date.parse(timestamp)) / 1_000);
+  const words = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+  if (seconds < 45) return "just now";
+  if (seconds < 2_700) return words.format(-Math.round(seconds / 60), "minute");
+  if (seconds < 79_200) return words.format(-Math.round(seconds / 3_600), "hour");
+  if (seconds < 2_160_000) return words.format(-Math.round(seconds / 86_400), "day");
+  return new Date(timestamp).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
+}
