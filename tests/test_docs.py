@@ -96,6 +96,23 @@ def test_the_error_table_has_every_code_with_its_status() -> None:
             assert int(status) == wire.status_of(refusals[code]()), code
 
 
+def test_the_page_knows_what_to_do_about_each_code() -> None:
+    """Given the refusals of core, when one reaches the page, then it says what a person can do about it."""
+    advice = (ROOT / "talus/page/src/protocol/refusal.ts").read_text()
+    known = set(re.findall(r"^  ([A-Z_]+): \"", advice, re.MULTILINE))
+    codes = {kind.code for _, kind in inspect.getmembers(errors, inspect.isclass) if hasattr(kind, "code")}
+    assert codes - known == set()
+
+
+def test_the_guide_lists_the_keys_of_the_page() -> None:
+    """Given the page's table of keys, when the guide's is read, then both have the same."""
+    source = (ROOT / "talus/page/src/tree/keys.ts").read_text()
+    keys = set(re.findall(r'shown: "(.+?)",\s+what: "(.+?)"', source))
+    guide = (ROOT / "docs/guide.md").read_text()
+    assert len(keys) >= 30
+    assert keys - set(re.findall(r"^\| (.+?) \| (.+?) \|$", guide, re.MULTILINE)) == set()
+
+
 def test_the_settings_table_has_every_setting() -> None:
     """Given the settings of the code, when the table is read, then both have the same names."""
     listed = {name for row in rows("## Settings") for name in names(row[0])}
