@@ -1,7 +1,9 @@
 /** A menu at a place of the window, used with arrows, Home, End, letters, Enter and Escape. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
+
+const TYPE_AHEAD_MS = 700;
 
 export interface Place {
   x: number;
@@ -26,6 +28,7 @@ export function Menu({
   children: ComponentChildren;
 }) {
   const menu = useRef<HTMLDivElement>(null);
+  const typed = useRef({ text: "", at: 0 });
 
   useLayoutEffect(() => {
     const element = menu.current;
@@ -35,10 +38,12 @@ export function Menu({
     element.style.top = `${Math.max(8, Math.min(at.y, innerHeight - box.height - 8))}px`;
   }, [at.x, at.y]);
 
-  useEffect(() => {
+  // At once: the next key is for the menu.
+  useLayoutEffect(() => {
     const before = document.activeElement;
     const items = [...(menu.current?.querySelectorAll<HTMLElement>('[role^="menuitem"]') ?? [])];
-    (items.find((item) => item.getAttribute("aria-checked") === "true") ?? items[0])?.focus();
+    // Itself where there is nothing to choose, so that Escape reaches it.
+    (items.find((item) => item.getAttribute("aria-checked") === "true") ?? items[0] ?? menu.current)?.focus();
     const outside = (event: Event) => {
       if (!menu.current?.contains(event.target as Element)) close();
     };
@@ -55,18 +60,20 @@ export function Menu({
   const key = (event: KeyboardEvent) => {
     const items = [...(menu.current?.querySelectorAll<HTMLElement>('[role^="menuitem"]') ?? [])];
     const at = items.indexOf(document.activeElement as HTMLElement);
-    const letter = event.key.length === 1 ? event.key.toLowerCase() : "";
+    const letter = event.key.length === 1 && !event.ctrlKey && !event.metaKey ? event.key.toLowerCase() : "";
+    const text = (event.timeStamp - typed.current.at < TYPE_AHEAD_MS ? typed.current.text : "") + letter;
     let next: HTMLElement | undefined;
     if (event.key === "ArrowDown") next = items[(at + 1) % items.length];
     else if (event.key === "ArrowUp") next = items[(at - 1 + items.length) % items.length];
     else if (event.key === "Home") next = items[0];
     else if (event.key === "End") next = items.at(-1);
     else if (event.key === "Escape" || event.key === "Tab") close();
-    else if (letter.trim())
-      next = [...items.slice(at + 1), ...items].find((item) =>
-        item.textContent?.trim().toLowerCase().startsWith(letter),
+    else if (letter && text.trim()) {
+      typed.current = { text, at: event.timeStamp };
+      next = [...items.slice(text.length > 1 ? at : at + 1), ...items].find((item) =>
+        item.textContent?.trim().toLowerCase().startsWith(text),
       );
-    else return;
+    } else return;
     event.preventDefault();
     event.stopPropagation();
     next?.focus();
@@ -78,6 +85,7 @@ export function Menu({
       role="menu"
       aria-label={label}
       ref={menu}
+      tabIndex={-1}
       onKeyDown={key}
       onContextMenu={(event) => event.preventDefault()}
     >

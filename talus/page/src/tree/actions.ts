@@ -39,6 +39,8 @@ export class Actions {
     const draft = this.workspace.draft.value;
     this.workspace.draft.value = null;
     if (!draft || !name.trim()) return;
+    if (draft.parent !== null && !this.graph.get(draft.parent))
+      return this.lost(`“${name.trim()}” was not added`, draft.parent, "what it was to stand below");
     const node_id = newId();
     void this.workspace.project.run(
       {
@@ -61,7 +63,8 @@ export class Actions {
   rename(id: string, name: string): void {
     this.workspace.renaming.value = null;
     const before = this.graph.name(id);
-    if (!this.graph.get(id) || name.trim() === before) return;
+    if (!this.graph.get(id)) return this.lost(`The name “${name.trim()}” was not saved`, id, "the node");
+    if (name.trim() === before) return;
     void this.workspace.project.run(
       { command_type: "UpdateProperty", data: { node_id: id, property_id: "name", value: name.trim() } },
       `Rename “${before}” to “${name.trim()}”`,
@@ -208,6 +211,16 @@ export class Actions {
     }
   }
 
+  /** Several lines for the row that is being typed: each becomes a node there. One line is a name: false. */
+  pasteLines(data: DataTransfer): boolean {
+    const draft = this.workspace.draft.value;
+    const items = readItems(data.getData(MEDIA_TYPE)) ?? parseOutline(data.getData("text/plain"));
+    if (!draft || count(items) < 2) return false;
+    this.workspace.draft.value = null;
+    this.insert(items, draft.parent, draft.index, "Paste");
+    return true;
+  }
+
   private insert(items: readonly Item[], parent: string | null, index: number, verb: string): void {
     const total = count(items);
     if (total > MAX_BATCH)
@@ -231,6 +244,11 @@ export class Actions {
       this.workspace.project.say(
         `${verb}: ${made.lifted} of them stand a level higher`,
         "The template allows nothing below what they were under.",
+      );
+    else if (made.retyped)
+      this.workspace.project.say(
+        `${verb}: ${made.retyped} of them became another type`,
+        "The template does not allow their own type there.",
       );
     else if (made.dropped)
       this.workspace.project.say(
@@ -280,6 +298,12 @@ export class Actions {
   private words(ids: readonly string[]): string {
     if (ids.length !== 1) return `${ids.length.toLocaleString()} nodes`;
     return `“${nameOf(this.graph.get(ids[0] ?? "")) || "(no name)"}”`;
+  }
+
+  /** What was typed has lost its node. */
+  private lost(title: string, id: string, what: string): void {
+    const who = this.workspace.project.touches.get(id)?.actor ?? "Somebody";
+    this.cannot(title, `${who} deleted ${what} meanwhile. The history shows when, and can undo that.`);
   }
 
   private cannot(title: string, text: string): void {

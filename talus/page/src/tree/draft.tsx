@@ -1,6 +1,6 @@
 /** The row in which a new node is typed; it is made when its name is there, and the next row follows. */
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { TypeIcon } from "../parts/icons";
 import { allowedTypes } from "../store/schema";
 import type { Row, Workspace } from "../store/workspace";
@@ -17,13 +17,25 @@ interface Props {
 export function DraftRow({ row, top, workspace, actions, done }: Props) {
   const input = useRef<HTMLInputElement>(null);
   const element = useRef<HTMLDivElement>(null);
+  const byKeys = useRef(false);
   const draft = workspace.draft.value;
   const types = draft ? allowedTypes(workspace.project.template.value, workspace.graph(), draft.parent) : [];
 
-  useEffect(() => {
+  // At once: the next key is the first letter of the name.
+  useLayoutEffect(() => {
     input.current?.focus();
     element.current?.scrollIntoView({ block: "nearest" });
   }, [draft?.parent, draft?.index]);
+
+  // The row goes while it is being typed, for what it stands below was deleted: that is an end, too.
+  useLayoutEffect(() => {
+    const field = input.current;
+    return () => {
+      if (!workspace.draft.value) return;
+      actions.finishDraft(field?.value ?? "", false);
+      done();
+    };
+  }, []);
 
   if (!draft) return null;
 
@@ -76,6 +88,12 @@ export function DraftRow({ row, top, workspace, actions, done }: Props) {
           if (event.key === "Enter") end(event.currentTarget.value.trim() !== "");
           else if (event.key === "Escape") cancel();
         }}
+        onPaste={(event) => {
+          if (event.currentTarget.value.trim() || !event.clipboardData || !actions.pasteLines(event.clipboardData))
+            return;
+          event.preventDefault();
+          done();
+        }}
       />
       {types.length > 1 && (
         <select
@@ -84,12 +102,17 @@ export function DraftRow({ row, top, workspace, actions, done }: Props) {
           value={draft.type}
           onKeyDown={(event) => {
             event.stopPropagation();
+            byKeys.current = true;
             if (event.key === "Escape") cancel();
             else if (event.key === "Enter") input.current?.focus();
           }}
+          onPointerDown={() => {
+            byKeys.current = false;
+          }}
           onChange={(event) => {
             workspace.draft.value = { ...draft, type: event.currentTarget.value };
-            input.current?.focus();
+            // Arrows go through all types, and Enter ends that; a click has chosen.
+            if (!byKeys.current) input.current?.focus();
           }}
         >
           {types.map((type) => (

@@ -53,7 +53,8 @@ export function useDragging(
       const box = element.getBoundingClientRect();
       if (now.y < box.top + EDGE_PX) element.scrollTop -= Math.min(16, (box.top + EDGE_PX - now.y) / 2);
       else if (now.y > box.bottom - EDGE_PX) element.scrollTop += Math.min(16, (now.y - box.bottom + EDGE_PX) / 2);
-      const next = dropAt(workspace, ids.current, now.y - box.top + element.scrollTop, height);
+      const inside = now.x >= box.left && now.x <= box.right && now.y >= box.top && now.y <= box.bottom;
+      const next = inside ? dropAt(workspace, ids.current, now.y - box.top + element.scrollTop, height) : null;
       if (JSON.stringify(next) !== JSON.stringify(current)) setDrop(next);
       current = next;
       frame = requestAnimationFrame(look);
@@ -109,6 +110,7 @@ function dropAt(workspace: Workspace, ids: readonly string[], y: number, height:
   const parent = graph.get(row.id)?.parent ?? null;
   const place = graph.indexOf(row.id);
   let found: Omit<Drop, "allowed">;
+  if (part >= 0.25 && part <= 0.75 && ids.includes(row.id)) return null; // a hand that shakes means nothing
   if (part < 0.25) found = { parent, index: place, row: at, level: row.level, where: "before" };
   else if (part <= 0.75)
     found = { parent: row.id, index: graph.childrenOf(row.id).length, row: at, level: row.level, where: "onto" };

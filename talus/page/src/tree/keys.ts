@@ -28,11 +28,16 @@ export interface Target {
 
 /** A key press by name: "Ctrl+Shift+Z", with Ctrl for the Command key of a Mac. */
 export function pressed(event: KeyboardEvent): string {
-  const key = event.key.length === 1 ? (event.key === " " ? "Space" : event.key.toUpperCase()) : event.key;
+  // A keyboard of another script has no Latin letters: with Ctrl, the place of the key counts there.
+  const foreign = (event.ctrlKey || event.metaKey) && event.key > "~" && event.code.startsWith("Key");
+  const named = foreign ? event.code.slice(3) : event.key;
+  const key = named.length === 1 ? (named === " " ? "Space" : named.toUpperCase()) : named;
+  // Which signs need Shift is the keyboard's affair: "/" is Shift+7 on a German one.
+  const sign = key.length === 1 && key.toLowerCase() === key;
   const held = [
     (event.ctrlKey || event.metaKey) && "Ctrl",
     event.altKey && "Alt",
-    event.shiftKey && key !== "?" && key !== "*" && "Shift",
+    event.shiftKey && !sign && "Shift",
     key,
   ];
   return held.filter(Boolean).join("+");

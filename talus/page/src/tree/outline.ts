@@ -51,7 +51,9 @@ export function itemsOf(graph: Graph, ids: readonly string[]): Item[] {
 }
 
 export function formatOutline(items: readonly Item[], level = 0): string {
-  return items.map((item) => `${"\t".repeat(level)}${item.name}\n${formatOutline(item.children, level + 1)}`).join("");
+  return items
+    .map((item) => `${"\t".repeat(level)}${item.name.replace(/\s+/g, " ")}\n${formatOutline(item.children, level + 1)}`)
+    .join("");
 }
 
 export function count(items: readonly Item[]): number {
@@ -80,6 +82,8 @@ export interface Plan {
   top: string[];
   /** How many stand higher than they did, for nothing may stand below what they were under. */
   lifted: number;
+  /** How many are of another type than they were. */
+  retyped: number;
   /** Properties that the type here does not have. */
   dropped: number;
 }
@@ -99,8 +103,7 @@ export function plan(
 ): Plan | null {
   const choice = allowedTypes(template, graph, parent);
   if (!choice.length) return null;
-  const made: Plan = { commands: [], top: [], lifted: 0, dropped: 0 };
-  const ids = new Set<string>();
+  const made: Plan = { commands: [], top: [], lifted: 0, retyped: 0, dropped: 0 };
   const typeFor = (item: Item, above: string | null, allowed: readonly string[]): string | undefined => {
     if (item.type !== undefined && (template === null || allowed.includes(item.type))) return item.type;
     if (above !== null && item.children.length) {
@@ -124,8 +127,8 @@ export function plan(
     for (const item of each) {
       const type = typeFor(item, above, allowed);
       if (type === undefined) continue;
+      if (item.type !== undefined && item.type !== type) made.retyped++;
       const id = newId();
-      ids.add(id);
       placed.push(id);
       const properties = fitting(template, type, item.properties ?? {}, made);
       made.commands.push({

@@ -1,5 +1,5 @@
 import { Component } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { Avatar } from "../parts/avatar";
 import { Icon, ToneMark, TypeIcon } from "../parts/icons";
 import type { Place } from "../parts/menu";
@@ -188,16 +188,20 @@ export function NameInput({
 }) {
   const input = useRef<HTMLInputElement>(null);
   const ended = useRef(false);
-  useEffect(() => {
-    input.current?.focus();
-    input.current?.select();
-  }, []);
   const end = (act: () => void, focus: boolean) => {
     if (ended.current) return;
     ended.current = true;
     act();
     if (focus) done();
   };
+  // At once: the next key is the first letter of the name.
+  useLayoutEffect(() => {
+    const field = input.current;
+    field?.focus();
+    field?.select();
+    // The row goes while its name is being typed, for somebody else deleted it: that is an end, too.
+    return () => end(() => save(field?.value ?? name), true);
+  }, []);
   return (
     <input
       class="name-input"

@@ -11,10 +11,13 @@ export function SelectionBar({
   workspace,
   actions,
   openMove,
+  done,
 }: {
   workspace: Workspace;
   actions: Actions;
   openMove: () => void;
+  /** Gives the focus back to the tree, for the bar goes. */
+  done: () => void;
 }) {
   const [status, setStatus] = useState<Place | null>(null);
   const { ids, active } = workspace.selection.value;
@@ -37,7 +40,14 @@ export function SelectionBar({
         <Icon name="move" />
         Move to
       </button>
-      <button type="button" class="button bare danger" onClick={() => actions.remove()}>
+      <button
+        type="button"
+        class="button bare danger"
+        onClick={() => {
+          actions.remove();
+          done();
+        }}
+      >
         <Icon name="delete" />
         Delete
       </button>
@@ -45,7 +55,10 @@ export function SelectionBar({
         type="button"
         class="button bare square"
         aria-label="Select one only"
-        onClick={() => workspace.select(active)}
+        onClick={() => {
+          workspace.select(active);
+          done();
+        }}
       >
         <Icon name="close" />
       </button>

@@ -17,9 +17,10 @@ import { NodeMenu, StatusMenu } from "./menus";
 import { MoveDialog } from "./move";
 import { type RowOwner, rowId, TreeRow } from "./row";
 import { SelectionBar } from "./selection";
-import { useSpan } from "./virtual";
+import { useSpan, useStill } from "./virtual";
 
 const TYPE_AHEAD_MS = 700;
+const HELD = new Set(["Shift", "Control", "Alt", "Meta"]);
 const NOTHING = new Map<string, never>();
 
 interface Props {
@@ -43,6 +44,7 @@ export function Tree({ workspace, actions, search, help }: Props) {
   const { ids, active } = workspace.selection.value;
   const { first, end } = useSpan(scroller, rows.length, height);
   const dragging = useDragging(scroller, workspace, actions, height);
+  useStill(scroller, rows, height, workspace.draft.value ? DRAFT : workspace.renaming.value);
 
   useEffect(() => {
     const wish = workspace.reveal.value;
@@ -61,14 +63,31 @@ export function Tree({ workspace, actions, search, help }: Props) {
   useEffect(() => {
     if (place !== undefined) lastPlace.current = place;
     else if (active !== null && !graph.get(active)) {
-      const next = rows[Math.min(lastPlace.current, rows.length - 1)];
-      workspace.select(next && next.id !== DRAFT ? next.id : null);
+      const next = [...ids].find((id) => graph.get(id)) ?? rows[Math.min(lastPlace.current, rows.length - 1)]?.id;
+      if (next !== undefined && ids.has(next)) workspace.selection.value = { ids, active: next, anchor: next };
+      else workspace.select(next === undefined || next === DRAFT ? null : next);
     }
   });
+
+  // What was deleted is selected no more: else the rest could be changed together no longer.
+  const past = workspace.past.value !== null;
+  useEffect(() => {
+    const left = past ? [] : [...ids].filter((id) => graph.get(id));
+    if (left.length && left.length < ids.size)
+      workspace.selection.value = { ...workspace.selection.peek(), ids: new Set(left) };
+  }, [workspace.project.revision.value, ids]);
+
+  // Who opens a project can use its keys at once; Tab still goes on through the page.
+  useEffect(() => {
+    if (document.activeElement !== document.body) return;
+    focus();
+    leaving.current = true;
+  }, []);
 
   const element = (id: string | null) => (id === null ? null : document.getElementById(rowId(id)));
   const openAt = (kind: "node" | "status", id = active) => {
     const row = element(id);
+    row?.scrollIntoView({ block: "nearest" });
     if (row) setMenu({ kind, at: below(row.querySelector(kind === "status" ? ".status" : ".name") ?? row) });
   };
   const target: Target = {
@@ -82,16 +101,17 @@ export function Tree({ workspace, actions, search, help }: Props) {
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.target !== event.currentTarget) return;
+    if (event.target !== event.currentTarget || HELD.has(event.key)) return;
     if (event.key === "Escape") {
       leaving.current = true;
       if (ids.size > 1) workspace.select(active);
       return;
     }
-    if (event.key === "Tab" && leaving.current) return;
+    if (event.key === "Tab" && (leaving.current || !workspace.editable.value)) return;
     leaving.current = false;
     const key = keyFor(KEYS, event);
     if (key) {
+      typed.current = { text: "", at: 0 };
       event.preventDefault();
       event.stopPropagation();
       if (key.harmless || workspace.editable.value || key.on.includes("Shift+F10")) key.act(target);
@@ -102,10 +122,16 @@ export function Tree({ workspace, actions, search, help }: Props) {
       const last = typed.current;
       const text = (now - last.at < TYPE_AHEAD_MS ? last.text : "") + event.key.toLowerCase();
       typed.current = { text, at: now };
-      const from = (place ?? -1) + (text.length > 1 ? 0 : 1);
-      const next = [...rows.slice(from), ...rows.slice(0, from)].find((row) =>
-        nameOf(graph.get(row.id)).toLowerCase().startsWith(text),
-      );
+      const search = (text: string, from: number) =>
+        [...rows.slice(from), ...rows.slice(0, from)].find((row) =>
+          nameOf(graph.get(row.id)).toLowerCase().startsWith(text),
+        );
+      const after = (place ?? -1) + 1;
+      const letter = text.charAt(0);
+      const next =
+        search(text, text.length > 1 ? Math.max(0, after - 1) : after) ??
+        // One letter again and again goes on to the next that begins so.
+        (text === letter.repeat(text.length) ? search(letter, after) : undefined);
       if (next) {
         workspace.select(next.id);
         workspace.show(next.id);
@@ -116,7 +142,7 @@ export function Tree({ workspace, actions, search, help }: Props) {
   };
 
   const clipboard = (event: ClipboardEvent) => {
-    if (event.target !== event.currentTarget || !event.clipboardData) return;
+    if ((event.target as Element).closest("input, select") || !event.clipboardData) return;
     event.preventDefault();
     if (event.type === "paste") {
       if (workspace.editable.value) actions.paste(event.clipboardData);
@@ -126,20 +152,49 @@ export function Tree({ workspace, actions, search, help }: Props) {
   };
 
   const focus = () => scroller.current?.focus({ preventScroll: true });
-  const shown = [];
   const renaming = workspace.renaming.value;
-  const extra = renaming === null ? undefined : workspace.places.value.get(renaming);
-  for (let at = first; at < end; at++) shown.push(at);
-  if (extra !== undefined && (extra < first || extra >= end)) shown.push(extra); // what is being typed stays
+  // The row that is being typed is always in the page and has a place of its own there: when an element is
+  // moved, it loses the focus.
+  const typing = workspace.places.value.get(workspace.draft.value ? DRAFT : (renaming ?? ""));
+  const shown: number[] = [];
+  for (let at = first; at < end; at++) if (at !== typing) shown.push(at);
+  if (place !== undefined && (place < first || place >= end) && place !== typing) shown.push(place);
   const template = workspace.project.template.value;
   const editable = workspace.editable.value;
-  const past = workspace.past.value !== null;
   const marks = past ? NOTHING : workspace.project.marks.value;
   const watching = past ? NOTHING : workspace.project.watching.value;
   // One object for all rows and all times: a row is drawn again when what it shows has changed, and only then.
   const owner = useRef<RowOwner>({ workspace, actions, openMenu: () => {}, openStatus: () => {}, done: focus }).current;
   owner.openMenu = (at) => setMenu({ kind: "node", at });
   owner.openStatus = (id) => openAt("status", id);
+
+  const draw = (at: number) => {
+    const row = rows[at];
+    if (!row) return null;
+    const top = at * height;
+    if (row.id === DRAFT)
+      return <DraftRow key={DRAFT} row={row} top={top} workspace={workspace} actions={actions} done={focus} />;
+    const node = graph.get(row.id);
+    if (!node) return null;
+    return (
+      <TreeRow
+        key={row.id}
+        row={row}
+        node={node}
+        stamp={node.stamp}
+        top={top}
+        template={template}
+        selected={ids.has(row.id)}
+        active={row.id === active}
+        renaming={renaming === row.id}
+        dim={workspace.found.value !== null && !workspace.found.value.matches.has(row.id)}
+        mark={marks.get(row.id)}
+        people={watching.get(row.id)}
+        editable={editable}
+        owner={owner}
+      />
+    );
+  };
 
   return (
     <>
@@ -159,36 +214,20 @@ export function Tree({ workspace, actions, search, help }: Props) {
         onCopy={clipboard}
         onCut={clipboard}
         onPaste={clipboard}
-        onPointerDown={dragging.begin}
+        onPointerDown={(event) => {
+          leaving.current = false;
+          dragging.begin(event);
+        }}
+        onMouseDown={(event) => {
+          // The buttons of a row leave the focus to the tree, where the keys are.
+          if (!(event.target as Element).closest("button")) return;
+          event.preventDefault();
+          focus();
+        }}
       >
         <div class="tree-rows" role="none" style={{ height: `${rows.length * height}px` }}>
-          {shown.map((at) => {
-            const row = rows[at];
-            if (!row) return null;
-            const top = at * height;
-            if (row.id === DRAFT)
-              return <DraftRow key={DRAFT} row={row} top={top} workspace={workspace} actions={actions} done={focus} />;
-            const node = graph.get(row.id);
-            if (!node) return null;
-            return (
-              <TreeRow
-                key={row.id}
-                row={row}
-                node={node}
-                stamp={node.stamp}
-                top={top}
-                template={template}
-                selected={ids.has(row.id)}
-                active={row.id === active}
-                renaming={renaming === row.id}
-                dim={workspace.found.value !== null && !workspace.found.value.matches.has(row.id)}
-                mark={marks.get(row.id)}
-                people={watching.get(row.id)}
-                editable={editable}
-                owner={owner}
-              />
-            );
-          })}
+          {shown.map(draw)}
+          {typing !== undefined && draw(typing)}
         </div>
         <DropMark dragging={dragging} height={height} />
       </div>
@@ -209,7 +248,7 @@ export function Tree({ workspace, actions, search, help }: Props) {
       {menu?.kind === "status" && (
         <StatusMenu at={menu.at} workspace={workspace} actions={actions} close={() => setMenu(null)} />
       )}
-      <SelectionBar workspace={workspace} actions={actions} openMove={() => setMoving(true)} />
+      <SelectionBar workspace={workspace} actions={actions} openMove={() => setMoving(true)} done={focus} />
       {moving && <MoveDialog workspace={workspace} actions={actions} close={() => setMoving(false)} />}
     </>
   );

@@ -1,7 +1,8 @@
 /** Which rows of a long list are to be in the page: all have one height, so it is arithmetic. */
 
 import type { RefObject } from "preact";
-import { useCallback, useLayoutEffect, useState } from "preact/hooks";
+import { useCallback, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { DRAFT, type Row } from "../store/workspace";
 
 /** Rows beyond each edge, so that a quick scroll finds some. */
 const MARGIN = 8;
@@ -40,4 +41,39 @@ export function useSpan(scroller: RefObject<HTMLElement>, count: number, height:
     };
   }, [look]);
   return { first: Math.min(span.first, count), end: Math.min(span.end, count) };
+}
+
+/**
+ * What is seen stays where it is on the screen when the others add and take rows above it.
+ *
+ * typing: the row in which something is being typed; it is held even where the list is not scrolled.
+ */
+export function useStill(
+  scroller: RefObject<HTMLElement>,
+  rows: readonly Row[],
+  height: number,
+  typing: string | null,
+): void {
+  const last = useRef(rows);
+  useLayoutEffect(() => {
+    const before = last.current;
+    last.current = rows;
+    const element = scroller.current;
+    if (!element || before === rows || (typing === null && element.scrollTop === 0)) return;
+    const places = new Map(rows.map((row, place) => [row.id, place]));
+    const shiftOf = (place: number) => (places.get(before[place]?.id ?? "") ?? Number.NaN) - place;
+    let shift: number | undefined;
+    if (typing !== null) {
+      // A new row has no place of its own: the one above it has.
+      const place = before.findIndex((row) => row.id === typing);
+      shift = shiftOf(typing === DRAFT ? place - 1 : place);
+    } else {
+      const first = Math.ceil(element.scrollTop / height);
+      const seen = Math.floor(element.clientHeight / height);
+      const shifts = Array.from({ length: seen }, (_, at) => shiftOf(first + at)).filter((each) => !Number.isNaN(each));
+      // Two that agree: one alone may have been moved.
+      shift = shifts.find((each, at) => each === shifts[at + 1]);
+    }
+    if (shift) element.scrollTop += shift * height;
+  }, [rows]);
 }
