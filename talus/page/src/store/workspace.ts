@@ -23,6 +23,9 @@ export interface Selection {
 /** A node that is being typed, and not made yet. */
 export interface Draft {
   parent: string | null;
+  /** The sibling that it stands behind; null: it is the first. */
+  after: string | null;
+  /** Its place, for when that sibling is gone. */
   index: number;
   type: string;
 }
@@ -182,6 +185,13 @@ export class Workspace {
     this.reveal.value = { id, wish: ++this.wishes };
   }
 
+  /** Where the new node would stand now: behind the same sibling, whatever the others did before it. */
+  placeOf({ parent, after, index }: Draft): number {
+    const siblings = this.graph().childrenOf(parent);
+    const place = after === null ? 0 : siblings.indexOf(after) + 1;
+    return after === null || place > 0 ? place : Math.min(index, siblings.length);
+  }
+
   // -- the address --
 
   /** The page's address with this node in it. */
@@ -262,7 +272,7 @@ export class Workspace {
       const here = found ? ids.filter((id) => found.shown.has(id)) : ids;
       const hasDraft = draft?.parent === parent;
       const count = here.length + (hasDraft ? 1 : 0);
-      const draftAt = hasDraft ? (found ? here.length : Math.min(draft.index, here.length)) : -1;
+      const draftAt = hasDraft ? (found ? here.length : this.placeOf(draft)) : -1;
       let position = 0;
       for (let at = 0; at <= here.length; at++) {
         if (at === draftAt) rows.push({ id: DRAFT, level, position: ++position, count, open: null });

@@ -21,9 +21,10 @@ export class Actions {
 
   // -- adding and naming --
 
-  /** Begins a node after `id`, or the first root. */
+  /** Begins a node after `id`, or the first root; below it where it is a template's project, which has one root. */
   addSibling(id: string | null): void {
     const node = id === null ? undefined : this.graph.get(id);
+    if (node?.parent === null && this.template) return this.addChild(id);
     if (!node || id === null) this.begin(null, this.graph.roots.length);
     else this.begin(node.parent, this.graph.indexOf(id) + 1, node.type);
   }
@@ -42,6 +43,7 @@ export class Actions {
     if (draft.parent !== null && !this.graph.get(draft.parent))
       return this.lost(`“${name.trim()}” was not added`, draft.parent, "what it was to stand below");
     const node_id = newId();
+    const index = this.workspace.placeOf(draft);
     void this.workspace.project.run(
       {
         command_type: "CreateNode",
@@ -50,14 +52,14 @@ export class Actions {
           ...(draft.parent === null ? {} : { parent_id: draft.parent }),
           blueprint_type_id: draft.type,
           name: name.trim(),
-          index: draft.index,
+          index,
         },
       },
       `Add “${name.trim()}”`,
     );
     if (draft.parent !== null) this.workspace.toggle(draft.parent, true);
     this.workspace.select(node_id);
-    if (andNext) this.workspace.draft.value = { ...draft, index: draft.index + 1 };
+    if (andNext) this.workspace.draft.value = { ...draft, after: node_id, index: index + 1 };
   }
 
   rename(id: string, name: string): void {
@@ -217,7 +219,7 @@ export class Actions {
     const items = readItems(data.getData(MEDIA_TYPE)) ?? parseOutline(data.getData("text/plain"));
     if (!draft || count(items) < 2) return false;
     this.workspace.draft.value = null;
-    this.insert(items, draft.parent, draft.index, "Paste");
+    this.insert(items, draft.parent, this.workspace.placeOf(draft), "Paste");
     return true;
   }
 
@@ -280,7 +282,8 @@ export class Actions {
       );
     }
     this.workspace.renaming.value = null;
-    this.workspace.draft.value = { parent, index, type: type.id };
+    const after = this.graph.childrenOf(parent)[index - 1] ?? null;
+    this.workspace.draft.value = { parent, after, index, type: type.id };
   }
 
   private run(commands: readonly Single[], words: string, quiet = false): Promise<unknown> {

@@ -25,7 +25,7 @@ export function DraftRow({ row, top, workspace, actions, done }: Props) {
   useLayoutEffect(() => {
     input.current?.focus();
     element.current?.scrollIntoView({ block: "nearest" });
-  }, [draft?.parent, draft?.index]);
+  }, [draft?.parent, draft?.after]);
 
   // The row goes while it is being typed, for what it stands below was deleted: that is an end, too.
   useLayoutEffect(() => {

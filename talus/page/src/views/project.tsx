@@ -248,11 +248,8 @@ function nextPart(back: boolean): void {
   const parts = [...document.querySelectorAll<HTMLElement>("[data-part]")];
   const at = parts.findIndex((part) => part.contains(document.activeElement));
   const next = parts[(at + (back ? -1 : 1) + parts.length) % parts.length];
-  next
-    ?.querySelector<HTMLElement>(
-      '[role="tree"], a, button:not(:disabled):not([tabindex="-1"]), input, select, textarea',
-    )
-    ?.focus();
+  const first = 'a, button:not(:disabled):not([tabindex="-1"]), input, select, textarea';
+  (next?.querySelector<HTMLElement>('[role="tree"]') ?? next?.querySelector<HTMLElement>(first))?.focus();
 }
 
 const SHOWN = 4;

@@ -1012,3 +1012,39 @@ def test_what_is_typed_has_a_clear_end_where_its_row_is_deleted(server: Server, 
     page.keyboard.press("Control+a")
     server.execute(session_id, "DeleteNode", {"node_id": ids["Delta"]}, actor="Bob")
     expect(page.get_by_role("toolbar", name="Selected nodes")).to_contain_text("3 selected")
+
+
+def test_a_new_row_stays_behind_the_row_it_was_begun_at(server, open_page) -> None:
+    """Given a new row, when others add and take siblings before it, then it is made behind the same sibling."""
+    session_id, ids = plain(server, "Alpha\nBeta\nGamma\nDelta")
+    page = open_page(server, f"/s/{session_id}")
+    select(page, "Beta")
+    page.keyboard.press("Insert")
+    page.keyboard.type("One")
+    for n in range(3):
+        data = {"blueprint_type_id": "item", "name": f"Early {n}", "index": 0}
+        server.execute(session_id, "CreateNode", data, actor="Bob")
+    expect(row(page, "Early 2")).to_be_visible()
+    page.keyboard.press("Enter")
+    server.execute(session_id, "DeleteNode", {"node_id": ids["Alpha"]}, actor="Bob")
+    expect(row(page, "Alpha")).to_have_count(0)
+    page.keyboard.type("Two")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    saved(page)
+    found = [each["name"] for each in server.graph(session_id)["roots"]]
+    assert found == ["Early 2", "Early 1", "Early 0", "Beta", "One", "Two", "Gamma", "Delta"]
+
+
+def test_f6_goes_to_the_tree_and_a_dialog_to_its_field(server, open_page) -> None:
+    """Given a keyboard, when F6 comes to the main part or Move to opens, then the tree, or the field, has the focus."""
+    session_id, _ = bronco(server)
+    page = open_page(server, f"/s/{session_id}")
+    select(page, "Hood")
+    for _ in range(3):
+        page.keyboard.press("F6")
+    expect(tree(page)).to_be_focused()
+    page.keyboard.press("Shift+F10")
+    page.keyboard.press("m")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").get_by_role("combobox")).to_be_focused()
