@@ -4,10 +4,9 @@ import { colorOf, initials } from "../store/colors";
 export function Avatar({ actor, small, named }: { actor: string; small?: boolean; named?: boolean }) {
   return (
     <span
+      data-initials={initials(actor)}
       class={`avatar person-${colorOf(actor)}${small ? " small" : ""}`}
       {...(named ? { role: "img", "aria-label": actor, title: actor } : { "aria-hidden": true })}
-    >
-      {initials(actor)}
-    </span>
+    />
   );
 }

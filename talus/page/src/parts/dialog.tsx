@@ -8,10 +8,11 @@ interface Props {
   title: string;
   /** Without it the dialog stays until it is answered. */
   close?: () => void;
+  wide?: boolean;
   children: ComponentChildren;
 }
 
-export function Dialog({ title, close, children }: Props) {
+export function Dialog({ title, close, wide, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useId();
   // Before the effects of what it holds: a field there may then take the focus.
@@ -26,6 +27,7 @@ export function Dialog({ title, close, children }: Props) {
   return (
     <dialog
       ref={dialog}
+      class={wide ? "wide" : undefined}
       aria-labelledby={heading}
       onCancel={(event) => {
         event.preventDefault();

@@ -48,13 +48,13 @@ const TYPES = {
 
 const WORDS: [RegExp, keyof typeof TYPES][] = [
   [/finding|bug|risk|issue|problem|defect|blocker/, "alert"],
-  [/task|job|check|todo|step|test|operation|errand/, "task"],
+  [/task|check|todo|step|test|operation|errand/, "task"],
   [/phase|stage|group|section|epic|area|assembly|iteration|sprint/, "layers"],
   [/part|component|machine|device/, "gear"],
   [/record|doc|note|page|paper|spec|decision|drawing/, "page"],
   [/milestone|goal|release|version|gate/, "flag"],
   [/feature|story|change|order|purchase|cost|material/, "tag"],
-  [/tool|repair|service|fix/, "wrench"],
+  [/job|tool|repair|service|fix/, "wrench"],
   [/vehicle|project|product|build|box|house|move|item/, "box"],
 ];
 

@@ -6,7 +6,7 @@ export function Help({ close }: { close: () => void }) {
   const all = [...KEYS, ...OTHER_KEYS, ...PAGE_KEYS].filter((key) => key.shown);
   const groups = [...new Set(all.map((key) => key.group))];
   return (
-    <Dialog title="All keys" close={close}>
+    <Dialog title="All keys" close={close} wide>
       <div class="help" tabIndex={0} role="region" aria-label="List of keys">
         {groups.map((group) => (
           <section key={group}>

@@ -23,6 +23,8 @@ export function ProjectView({ id, leave }: { id: string; leave: () => void }) {
   useEffect(() => {
     const project = new Project(id);
     const workspace = new Workspace(project);
+    // Where the panel would lie over the tree, the tree comes first.
+    if (matchMedia("(max-width: 860px)").matches && workspace.panel.peek() === "details") workspace.panel.value = null;
     setParts({ project, workspace, actions: new Actions(workspace) });
     const warn = (event: BeforeUnloadEvent) => {
       if (project.unsaved.peek() > 0) event.preventDefault();
@@ -173,7 +175,7 @@ function Opened({ project, workspace, actions, leave }: Props) {
             <Icon name="help" />
           </button>
         </span>
-        <button type="button" class="button share-button" onClick={() => setDialog("share")}>
+        <button type="button" class="button share-button" aria-label="Share" onClick={() => setDialog("share")}>
           <Icon name="share" />
           <span>Share</span>
         </button>
