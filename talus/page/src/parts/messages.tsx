@@ -5,6 +5,7 @@ import type { Message, Project } from "../store/project";
 import { Icon } from "./icons";
 
 const INFO_MS = 6_000;
+const MOST_TITLES = 4;
 
 export function Messages({ project }: { project: Project }) {
   return (
@@ -18,16 +19,22 @@ export function Messages({ project }: { project: Project }) {
 
 function Said({ message, dismiss }: { message: Message; dismiss: () => void }) {
   useEffect(() => {
-    // A refusal stays until it was seen to: an edit is not there that somebody believes is.
     if (message.kind !== "info") return;
     const timer = setTimeout(dismiss, INFO_MS);
     return () => clearTimeout(timer);
   }, []);
+  const titles = [message.title, ...message.more];
+  const hidden = titles.length - MOST_TITLES;
   return (
     <div class={`message ${message.kind}`}>
       {message.kind === "refusal" && <Icon name="warning" />}
       <div>
-        <strong>{message.title}</strong>
+        {titles.slice(0, MOST_TITLES).map((title, at) => (
+          <div key={at}>
+            <strong>{title}</strong>
+          </div>
+        ))}
+        {hidden > 0 && <div>and {hidden.toLocaleString()} more</div>}
         <p>{message.text}</p>
       </div>
       <button type="button" class="button bare square" aria-label="Dismiss" onClick={dismiss}>

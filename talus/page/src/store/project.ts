@@ -9,7 +9,7 @@
 
 import { batch, computed, type Signal, signal } from "@preact/signals";
 import { io, type Socket } from "socket.io-client";
-import { actor, name, signedOut, token } from "../protocol/identity";
+import { actor, claims, name, signedOut, token } from "../protocol/identity";
 import { Refusal, refusalIn } from "../protocol/refusal";
 import { rest } from "../protocol/rest";
 import {
@@ -17,6 +17,7 @@ import {
   type ClientPayload,
   type Closing,
   type Command,
+  type ErrorBody,
   type Fact,
   GRAPH_EVENTS,
   type GraphEvent,
@@ -63,9 +64,12 @@ export interface Touch {
 
 export interface Message {
   id: number;
+  /** A refusal stays until it was seen to, for an edit is not there that somebody believes is. */
   kind: "refusal" | "info";
   title: string;
   text: string;
+  /** Titles of others about which there is the same to say. */
+  more: string[];
 }
 
 export interface Commit {
@@ -75,6 +79,11 @@ export interface Commit {
 
 export const MARK_MS = 2_500;
 const PRESENCE_MS = 150;
+const UNSEEN_MS = 100;
+const MOST_MESSAGES = 4;
+
+/** Projects that were left with edits that are not saved: these are still sent, or go to whoever opens it again. */
+const left = new Map<string, Project>();
 
 export class Project {
   /** Grows whenever something of `graph` may have changed: read it before the graph. */
@@ -103,7 +112,7 @@ export class Project {
   readonly held = signal<Refusal | null>(null);
   readonly marks = signal<ReadonlyMap<string, Mark>>(new Map());
   readonly messages = signal<Message[]>([]);
-  readonly role = signal<Role>("owner");
+  readonly role = signal<Role>(token.value === null ? "owner" : "viewer"); // until the server has told
   readonly mayEdit = computed(() => this.role.value !== "viewer");
   /** Why the project cannot be shown. */
   readonly failure = signal<Refusal | null>(null);
@@ -117,12 +126,14 @@ export class Project {
 
   private readonly socket: Socket;
   private readonly outbox: Outbox;
-  private epoch: string | null = null;
+  private epoch: string | null = null; // whose versions these are
   private base = -1; // the version that the graph holds, predictions apart; -1: none yet
+  private stale = true; // nothing can be applied to the graph: the whole of it has to come, or is on its way
   private target = 0; // the version that a replay has to reach
   private events: GraphEvent[] = []; // of a commit that is not whole
   private commits: Commit[] = []; // whole, for the next frame
   private frame = 0;
+  private unseen: ReturnType<typeof setTimeout> | undefined;
   private takeBacks: (() => void)[] = [];
   private readonly clients = new Map<string, ClientPayload>();
   private presence: PresenceState = {};
@@ -133,6 +144,7 @@ export class Project {
   private messageIds = 0;
   private readonly listeners = new Set<(commits: readonly Commit[]) => void>();
   private readonly unsubscribe: (() => void)[] = [];
+  private readonly user = actor();
 
   constructor(readonly id: string) {
     this.socket = io({
@@ -146,8 +158,15 @@ export class Project {
     this.outbox = new Outbox(
       { send: (pending) => this.send(pending) },
       () => this.count(),
-      (pending, refusal) => this.answered(pending, refusal),
+      (pending, refusal, fallen) => this.answered(pending, refusal, fallen),
     );
+    const before = left.get(id);
+    if (before) {
+      this.messages.value = before.messages.value;
+      this.messageIds = before.messageIds;
+      for (const pending of before.outbox.waiting) this.outbox.add(pending);
+      before.end();
+    }
     this.listen();
     this.unsubscribe.push(
       name.subscribe(() => this.reintroduce()),
@@ -183,7 +202,16 @@ export class Project {
   }
 
   say(title: string, text: string, kind: Message["kind"] = "info"): void {
-    this.messages.value = [...this.messages.value.slice(-3), { id: ++this.messageIds, kind, title, text }];
+    const messages = [...this.messages.value];
+    const at = messages.findIndex((each) => kind === "refusal" && each.kind === kind && each.text === text);
+    const same = messages[at];
+    if (same) messages[at] = { ...same, more: [...same.more, title] };
+    else messages.push({ id: ++this.messageIds, kind, title, text, more: [] });
+    if (messages.length > MOST_MESSAGES) {
+      const least = messages.findIndex((each) => each.kind === "info"); // of which nobody loses anything
+      messages.splice(Math.max(0, least), 1);
+    }
+    this.messages.value = messages;
   }
 
   dismiss(id: number): void {
@@ -203,27 +231,55 @@ export class Project {
     this.socket.disconnect().connect();
   }
 
+  /** Nobody looks at it any more. It ends once everything is saved. */
   close(): void {
+    if (!this.outbox.waiting.length || this.connection.value === "gone") return this.end();
+    left.set(this.id, this);
+    this.presence = {};
+    this.sendPresence();
+    window.addEventListener("beforeunload", this.warn);
+  }
+
+  private get isLeft(): boolean {
+    return left.get(this.id) === this;
+  }
+
+  private end(): void {
+    if (this.isLeft) left.delete(this.id);
     this.closed = true;
     for (const stop of this.unsubscribe) stop();
-    cancelAnimationFrame(this.frame);
+    this.cancelFrame();
     clearTimeout(this.presenceTimer);
     clearTimeout(this.markTimer);
     this.outbox.disconnect();
     this.socket.disconnect();
     window.removeEventListener("online", this.networkChanged);
     window.removeEventListener("offline", this.networkChanged);
+    window.removeEventListener("beforeunload", this.warn);
   }
+
+  private readonly warn = (event: Event) => event.preventDefault();
 
   // -- the connection --
 
   private listen(): void {
     const { socket } = this;
     socket.on("connect", () => void this.join());
-    socket.on("disconnect", () => this.lost());
-    socket.on("connect_error", (error: Error & { data?: { code?: string } }) => {
+    socket.on("disconnect", (reason) => {
+      this.lost();
+      // The library comes back by itself from all but this: the server then says why it does not want us.
+      if (reason === "io server disconnect") socket.connect();
+    });
+    socket.on("connect_error", (error: Error & { data?: ErrorBody }) => {
+      this.lost();
       if (error.data?.code === "UNAUTHENTICATED") signedOut.value = true;
-      else this.lost();
+      else if (error.data) this.fail(new Refusal(error.data));
+    });
+    socket.on("joined", (joined: Joined) => {
+      if (joined.session_id !== this.id) return;
+      this.clients.clear();
+      for (const client of joined.clients) this.clients.set(client.client_id, client);
+      this.countPeople(joined.active_clients);
     });
     for (const event of GRAPH_EVENTS) socket.on(event, (fact: GraphEvent) => this.hear(fact));
     for (const event of CLOSING_EVENTS) socket.on(event, (fact: Closing) => this.whole(fact));
@@ -244,8 +300,10 @@ export class Project {
     );
     socket.on("error", (body: { code: string; message: string }) => {
       if (body.code === "TOKEN_EXPIRED") signedOut.value = true;
-      else if (body.code === "FORBIDDEN") this.fail(new Refusal(body));
-      else this.say("The server refused something", new Refusal(body).words, "refusal");
+      else if (body.code === "FORBIDDEN") {
+        this.fail(new Refusal(body));
+        void rest.info(this.id).catch(() => {}); // where it is the token that is taken no more: to the sign-in
+      } else this.say("The server refused something", new Refusal(body).words, "refusal");
     });
     window.addEventListener("online", this.networkChanged);
     window.addEventListener("offline", this.networkChanged);
@@ -253,17 +311,18 @@ export class Project {
 
   private readonly networkChanged = () => {
     this.networkOff.value = !navigator.onLine;
-    if (navigator.onLine && !this.socket.connected) this.socket.disconnect().connect();
+    if (navigator.onLine && !this.socket.connected && this.connection.value !== "gone")
+      this.socket.disconnect().connect();
   };
 
   /** A name or a token is told when a connection begins: begin another. */
   private reintroduce(): void {
+    if (this.isLeft && token.value !== null && actor() !== this.user) return this.end(); // not in another's name
     if (this.socket.active || this.connection.value === "reconnecting") this.socket.disconnect().connect();
   }
 
   private async join(): Promise<void> {
-    const since = this.base >= 0 && this.epoch !== null ? { since: this.base, epoch: this.epoch } : {};
-    this.events = []; // cut off in the middle: the whole commit comes again
+    const since = !this.stale && this.epoch !== null ? { since: this.base, epoch: this.epoch } : {};
     const socketId = this.socket.id;
     let answer: unknown;
     try {
@@ -275,78 +334,90 @@ export class Project {
     if (this.socket.id !== socketId) return;
     const refusal = refusalIn(answer);
     if (refusal) {
-      if (refusal.passing) setTimeout(() => this.socket.connected && void this.join(), 1_000);
+      if (refusal.passing) setTimeout(() => this.socket.id === socketId && void this.join(), 1_000);
       else this.fail(refusal);
       return;
     }
     const joined = answer as Joined;
-    this.clients.clear();
-    for (const client of joined.clients) this.clients.set(client.client_id, client);
-    const known = this.base >= 0 && joined.resume !== "snapshot";
-    const other = this.epoch !== null && this.epoch !== joined.epoch;
-    this.epoch = joined.epoch;
     this.target = joined.version;
-    this.countPeople(joined.active_clients);
-    if (other)
-      this.say(
-        "A backup was put back",
-        "The project is as it was when that backup was made. Look whether something has to be done again.",
-      );
-    if (known) {
+    this.sendPresence();
+    if (joined.resume === "current" || joined.resume === "replay") {
       this.connection.value = this.base >= this.target ? "live" : "catching-up";
+      this.outbox.connect();
+      void this.askRole().catch(() => {}); // it may have changed meanwhile
     } else {
       this.connection.value = this.base < 0 ? "opening" : "catching-up";
-      await this.fetch(socketId);
+      await this.fetch();
     }
-    if (this.socket.id !== socketId) return;
-    this.outbox.connect();
-    this.sendPresence();
   }
 
   /** The whole graph; events that came meanwhile and are older than it fall away. */
-  private async fetch(socketId: string | undefined): Promise<void> {
+  private async fetch(): Promise<void> {
+    this.stale = true;
     const turn = ++this.fetching;
     try {
-      const [payload, info] = await Promise.all([rest.graph(this.id), rest.info(this.id)]);
+      const [payload, info] = await Promise.all([rest.graph(this.id), rest.info(this.id), this.askRole()]);
       if (this.closed || turn !== this.fetching) return;
       const template = info.template_id === null ? null : await rest.schema(info.template_id).catch(() => null);
-      if (token.value !== null) void this.askRole();
       if (this.closed || turn !== this.fetching) return;
       batch(() => {
+        if (this.epoch !== null && this.epoch !== payload.epoch) this.restored();
         this.info.value = info;
         this.template.value = template;
         this.graph = Graph.of(payload.roots);
         this.takeBacks = [];
+        this.epoch = payload.epoch;
         this.base = payload.version;
+        this.stale = false;
         this.touches.clear();
         this.knownFrom = payload.version;
         this.flush();
       });
+      this.outbox.connect();
     } catch (error) {
       if (this.closed || turn !== this.fetching) return;
       if (error instanceof Refusal && !error.passing && error.code !== "UNREACHABLE") this.fail(error);
-      else setTimeout(() => this.socket.id === socketId && void this.fetch(socketId), 1_000);
+      else setTimeout(() => turn === this.fetching && void this.fetch(), 1_000);
     }
   }
 
+  /** Another timeline has begun: nothing that was answered in the old one counts. */
+  private restored(): void {
+    for (const pending of this.outbox.waiting) pending.version = null;
+    this.say(
+      "A backup was put back",
+      "The project is as it was when that backup was made. Look whether something has to be done again.",
+      "refusal",
+    );
+  }
+
   private async askRole(): Promise<void> {
-    const { members } = await rest.members(this.id).catch(() => ({ members: [] }));
-    this.role.value = members.find((each) => each.user === actor())?.role ?? "owner";
+    if (token.value === null) return;
+    const { members } = await rest.members(this.id);
+    const mine = members.find((each) => each.user === actor())?.role;
+    // No member, and sees it all the same: an administrator, or a server that takes tokens no more.
+    this.role.value = claims(token.value)?.role === "admin" ? "owner" : (mine ?? "owner");
   }
 
   private lost(): void {
+    if (this.closed) return;
     this.outbox.disconnect();
-    this.events = [];
-    if (this.connection.value !== "gone" && this.base >= 0) this.connection.value = "reconnecting";
-    if (this.base < 0) this.connection.value = "opening";
-    this.networkOff.value = !navigator.onLine;
+    if (this.frame) this.flush(); // what is whole counts: `since` is to say so
+    this.commits = [];
+    this.events = []; // cut off in the middle: the whole commit comes again
+    this.fetching++; // what is being fetched is of a connection that is gone
     this.clients.clear();
     this.countPeople(1);
+    if (this.connection.value !== "gone") this.connection.value = this.base < 0 ? "opening" : "reconnecting";
   }
 
-  private fail(refusal: Refusal): void {
-    this.failure.value = refusal;
+  private fail({ code, message, details }: Refusal): void {
+    const unsaved = this.outbox.waiting.map((pending) => pending.words);
+    const told = unsaved.length > 3 ? [...unsaved.slice(0, 3), `${unsaved.length - 3} more`] : unsaved;
+    const all = told.length ? `${message}. Not saved: ${told.join("; ")}` : message;
+    this.failure.value = new Refusal({ code, message: all, details });
     this.connection.value = "gone";
+    if (this.isLeft) return this.end();
     this.outbox.disconnect();
     this.socket.disconnect();
   }
@@ -365,13 +436,21 @@ export class Project {
   }
 
   private soon(): void {
-    if (!this.frame) this.frame = requestFrame(() => this.flush());
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => this.flush());
+    // A page that is not seen, or stops being seen now, gets no frame, and should still hear.
+    this.unseen = setTimeout(() => this.flush(), UNSEEN_MS);
+  }
+
+  private cancelFrame(): void {
+    cancelAnimationFrame(this.frame);
+    clearTimeout(this.unseen);
+    this.frame = 0;
   }
 
   private flush(): void {
-    cancelFrame(this.frame);
-    this.frame = 0;
-    if (this.base < 0) return; // the graph is on its way
+    this.cancelFrame();
+    if (this.stale) return; // the graph is on its way, and they wait for it
     const due = this.commits.filter((commit) => commit.closing.version > this.base);
     this.commits = [];
     const ids = new Set(due.map(({ closing }) => closing.by ?? closing.command_id));
@@ -385,8 +464,11 @@ export class Project {
       }
     } catch (error) {
       // This client and the server do not agree: what the server has is right.
-      console.error(error);
-      void this.fetch(this.socket.id);
+      console.error("Misfit", error);
+      this.stale = true;
+      this.target = due.at(-1)?.closing.version ?? this.target;
+      this.connection.value = "catching-up";
+      if (this.socket.connected) void this.fetch();
       return;
     }
     batch(() => {
@@ -407,13 +489,14 @@ export class Project {
   }
 
   private foresee(): void {
-    for (const { call } of this.outbox.waiting) {
-      if (call.kind !== "command") continue;
-      try {
-        this.takeBacks.push(predict(this.graph, this.template.value, call.command));
-      } catch (error) {
-        if (!(error instanceof Misfit)) throw error; // the server's answer will tell
-      }
+    for (const command of this.outbox.standing) this.foreseeOne(command);
+  }
+
+  private foreseeOne(command: Command): void {
+    try {
+      this.takeBacks.push(predict(this.graph, this.template.value, command));
+    } catch (error) {
+      if (!(error instanceof Misfit)) throw error; // the server's answer will tell
     }
   }
 
@@ -444,19 +527,15 @@ export class Project {
   // -- calls --
 
   private call(call: Call, words: string, quiet = false): Promise<Refusal | null> {
-    const answer = new Promise<Refusal | null>((settle) => {
-      this.outbox.add({ id: newId(), call, words, version: null, settle });
-      if (call.kind === "command") {
-        try {
-          this.takeBacks.push(predict(this.graph, this.template.value, call.command));
-          this.revision.value++;
-        } catch (error) {
-          if (!(error instanceof Misfit)) throw error;
-        }
+    return new Promise((settle) => {
+      this.outbox.add({ id: newId(), call, words, quiet, version: null, settle });
+      if (call.kind === "command") this.foreseeOne(call.command);
+      else {
+        this.takeBack();
+        this.foresee();
       }
+      this.revision.value++;
     });
-    if (!quiet) void answer.then((refusal) => refusal && this.complain(words, refusal));
-    return answer;
   }
 
   private complain(words: string, refusal: Refusal): void {
@@ -473,8 +552,8 @@ export class Project {
 
   private emit(event: string, payload: unknown): Promise<unknown> {
     return new Promise((answered, cut) => {
-      // Volatile: what cannot leave now must not leave later by itself, for the outbox sends it again.
-      if (!this.socket.connected) cut(new Error("not connected"));
+      // What cannot leave now must not leave later by itself, for the outbox sends it again.
+      if (!this.socket.connected) return cut(new Error("not connected"));
       const ended = () => cut(new Error("the connection ended"));
       this.socket.once("disconnect", ended);
       this.socket.emit(event, payload, (answer: unknown) => {
@@ -484,16 +563,19 @@ export class Project {
     });
   }
 
-  private answered(pending: Pending, refusal: Refusal | null): void {
-    if (refusal || (pending.version ?? 0) <= this.base) {
-      // A refused edit goes from the screen; one that was committed long ago is no longer waited for.
-      this.soon();
-    }
+  private answered({ version, words, quiet }: Pending, refusal: Refusal | null, fallen: number): void {
+    // A refused edit goes from the screen; one that was committed long ago is no longer waited for.
+    if (refusal || (version ?? 0) <= this.base) this.soon();
+    if (refusal?.code === "FORBIDDEN") void this.askRole().catch(() => {});
+    if (!refusal || quiet) return;
+    const more = fallen === 1 ? ", and one edit that rests on it" : `, and ${fallen} edits that rest on it`;
+    this.complain(fallen ? words + more : words, refusal);
   }
 
   private count(): void {
     this.unsaved.value = this.outbox.waiting.length;
     this.held.value = this.outbox.held;
+    if (this.isLeft && !this.outbox.waiting.length) this.end();
   }
 
   // -- people --
@@ -543,14 +625,4 @@ export function touchOf(event: Fact): Touch | null {
     default:
       return null;
   }
-}
-
-/** A page that is not seen gets no frames, and should still hear. */
-function requestFrame(callback: () => void): number {
-  return document.visibilityState === "visible" ? requestAnimationFrame(callback) : -window.setTimeout(callback, 100);
-}
-
-function cancelFrame(frame: number): void {
-  if (frame > 0) cancelAnimationFrame(frame);
-  else if (frame < 0) clearTimeout(-frame);
 }

@@ -39,7 +39,7 @@ export function wordFor(project: Project): Word {
     case "gone":
       return { tone: "bad", text: "closed", more: "This project cannot be reached." };
     case "live":
-      if (held) return { tone: "bad", text: `not saved, ${count} waiting`, more: held.words };
+      if (held && count) return { tone: "bad", text: `not saved, ${count} waiting`, more: held.words };
       if (count) return { tone: "work", text: `saving ${count}`, more: "On its way to the server's disk." };
       return {
         tone: "good",
