@@ -31,6 +31,7 @@ export class Actions {
 
   /** Begins the last child of `parent`. */
   addChild(parent: string | null, type?: string): void {
+    if (parent !== null && !this.graph.get(parent)) return; // somebody deleted it just now
     const children = this.graph.childrenOf(parent);
     this.begin(parent, children.length, type ?? this.graph.get(children.at(-1) ?? "")?.type);
   }

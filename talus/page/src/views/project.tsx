@@ -261,7 +261,8 @@ function People({ workspace }: { workspace: Workspace }) {
   const { project } = workspace;
   const others = project.people.value.filter((person) => !person.self);
   const byActor = [...new Map(others.map((person) => [person.actor, person])).values()];
-  const more = project.present.value - 1 - Math.min(others.length, SHOWN);
+  // Persons beyond those shown, and clients beyond the hundred of which the server tells more.
+  const more = byActor.length - SHOWN + Math.max(0, project.present.value - 1 - others.length);
   if (!others.length) return null;
   return (
     <ul class="people" aria-label="Who is here">
@@ -278,7 +279,7 @@ function People({ workspace }: { workspace: Workspace }) {
           </button>
         </li>
       ))}
-      {byActor.length > SHOWN && more > 0 && <li class="muted">+{more}</li>}
+      {more > 0 && <li class="muted">+{more}</li>}
     </ul>
   );
 }
