@@ -36,7 +36,9 @@ export function setName(value: string): void {
 /** remember: also when the browser is closed; else for this tab alone. */
 export function signIn(value: string, remember: boolean): void {
   token.value = value;
-  store(TOKEN, value, remember ? localStorage : sessionStorage);
+  // In one place only: an older token in the other would be the one that a reload finds.
+  store(TOKEN, remember ? value : null);
+  store(TOKEN, remember ? null : value, globalThis.sessionStorage);
   signedOut.value = false;
 }
 

@@ -15,6 +15,10 @@ const PASSING = new Set([
 
 /** What to do next, by code; a sentence of its own behind the server's message. */
 const ADVICE: Record<string, string> = {
+  INVALID_REQUEST: "Change the field that is named, and try again.",
+  INVALID_COMMAND: "Reload the page: it and the server may be of different versions.",
+  VERSION_CONFLICT: "Look at what the others changed meanwhile, then do it again.",
+  COMMAND_ID_REUSED: "Do it once more: it was taken for something done before.",
   INVALID_PARENT: "Choose another place for it.",
   NODE_NOT_FOUND: "Somebody deleted it meanwhile: undo that, or add it again.",
   NODE_EXISTS: "Undo once, or reload the page and try again.",
@@ -36,10 +40,15 @@ const ADVICE: Record<string, string> = {
   TEMPLATE_NOT_FOUND: "Choose another template.",
   PROJECT_NOT_FOUND: "Check the link, or go to all projects.",
   VERSION_NOT_FOUND: "Go back to the present.",
+  NOT_FOUND: "Check the address, or reload the page: the server may be another one than before.",
+  METHOD_NOT_ALLOWED: "Ask whoever runs the server whether a proxy before it lets all methods through.",
+  UNSUPPORTED_MEDIA_TYPE: "Ask whoever runs the server whether a proxy before it changes what is sent.",
+  BINARY_NOT_SUPPORTED: "Send text, not a file: put a link to the file in its place.",
+  UNKNOWN_EVENT: "Reload the page: it says something that this server does not know.",
   SESSION_IN_USE: "Wait until the others have left, or delete it all the same.",
   PAYLOAD_TOO_LARGE: "Send less at once: paste it in parts.",
-  RATE_LIMITED: "Wait a moment; what you did is sent again by itself.",
-  BUSY: "Wait a moment; what you did is sent again by itself.",
+  RATE_LIMITED: "Go a little slower; what you did is sent again by itself.",
+  BUSY: "Wait until the server has done what is before it; what you did is sent again by itself.",
   SHUTTING_DOWN: "Wait until the server is back; what you did is sent then.",
   STORAGE_FULL: "Make room on the server's disk; what you did is sent again by itself.",
   STORAGE_FAILED: "Look at the server's disk and its log; what you did is sent again by itself.",
@@ -48,7 +57,6 @@ const ADVICE: Record<string, string> = {
   HOST_NOT_ALLOWED: "Open the page under the name that the server knows (TALUS_ALLOWED_HOSTS).",
   LAST_OWNER: "Make somebody else an owner first.",
   UNREACHABLE: "Check that the server runs and that you are on its network, then try again.",
-  NOT_A_TOKEN: "Paste the whole token, without quotes or spaces.",
 };
 
 export class Refusal extends Error {

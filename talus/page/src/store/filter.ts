@@ -30,7 +30,7 @@ export function readFilter(search: URLSearchParams): Filter {
       .filter(Boolean);
     if (colon > 0 && options.length) where[each.slice(0, colon)] = options;
   }
-  return { text: search.get("q") ?? "", types: search.getAll("type"), where };
+  return { text: search.get("q") ?? "", types: search.getAll("type").filter(Boolean), where };
 }
 
 export function writeFilter(filter: Filter, search: URLSearchParams): void {

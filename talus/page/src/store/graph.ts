@@ -139,6 +139,7 @@ export class Graph {
   private delete(id: string): TakeBack {
     const node = this.node(id);
     if (node.children.length) throw new Misfit(`node ${id} still has children`);
+    if (node.parent !== null) throw new Misfit(`node ${id} is under ${node.parent} still`);
     const place = remove(this.roots, id);
     this.nodes.delete(id);
     return () => {
@@ -163,15 +164,15 @@ export class Graph {
   private link(parentId: string | null, id: string, index: number): TakeBack {
     const node = this.node(id);
     const parent = parentId === null ? null : this.node(parentId);
+    if (node.parent !== null) throw new Misfit(`node ${id} is under ${node.parent} still`);
     const rootPlace = remove(this.roots, id);
     insert(parent?.children ?? this.roots, id, index);
-    const before = node.parent;
     node.parent = parentId;
     touch(node, parent);
     return () => {
       remove(parent?.children ?? this.roots, id);
       if (rootPlace >= 0) this.roots.splice(rootPlace, 0, id);
-      node.parent = before;
+      node.parent = null;
       touch(node, parent);
     };
   }

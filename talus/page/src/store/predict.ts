@@ -32,6 +32,7 @@ function* changesOf(graph: Graph, template: Template | null, command: Single): G
       const { node_id, parent_id = null, blueprint_type_id, name, properties = {}, index } = command.data;
       if (parent_id !== null && !graph.get(parent_id)) throw new Misfit(`no parent ${parent_id}`);
       const all = { ...firstOptions(template, blueprint_type_id), ...properties };
+      for (const id of Object.keys(all)) if (all[id] === null) delete all[id];
       if (name !== undefined) all.name = name;
       const node = { id: node_id, blueprint_type_id, parent_id, name: name ?? "", properties: all, children: [] };
       const place = index === undefined ? {} : { index };

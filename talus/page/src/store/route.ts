@@ -8,7 +8,12 @@ export interface Route {
 
 function read(): Route {
   const match = /^\/s\/([^/]+)\/?$/.exec(location.pathname);
-  return { session: match?.[1] === undefined ? null : decodeURIComponent(match[1]) };
+  if (match?.[1] === undefined) return { session: null };
+  try {
+    return { session: decodeURIComponent(match[1]) };
+  } catch {
+    return { session: match[1] }; // no encoding of anything: the server says that there is no such session
+  }
 }
 
 export const route = signal<Route>(read());

@@ -47,6 +47,27 @@ export function propertiesOf(template: Template | null, node: Node): Property[] 
     }));
 }
 
+/** Whether a value is of the kind that a property has; one that is not would be refused, and all that is sent with it. */
+export function takes(property: Property, value: Json): boolean {
+  switch (property.type) {
+    case "select":
+      return property.options?.some((each) => each.uuid === value) ?? false;
+    case "checkbox":
+      return typeof value === "boolean";
+    case "number":
+    case "currency":
+      return typeof value === "number";
+    case "date":
+      return typeof value === "string" && /^\d{4}-\d\d-\d\d$/.test(value);
+    case "node_reference":
+      return typeof value === "string" && /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(value);
+    case "url":
+      return typeof value === "string" && /^(https?|ftp|mailto|tel):\S+$/i.test(value);
+    default:
+      return typeof value === "string";
+  }
+}
+
 function guess(value: Json | undefined): Property["type"] {
   if (typeof value === "boolean") return "checkbox";
   if (typeof value === "number") return "number";
@@ -82,6 +103,12 @@ export function toneOf(option: Option | null): Tone {
   }
 }
 
+// Made once: a search reads every value of the project, and toLocaleString makes a new one each time.
+const NUMBER = new Intl.NumberFormat();
+const MONEY = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const DAY_AND_YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+
 /** A value as people read it. */
 export function display(property: Property, value: Json | undefined, graph: Graph): string {
   if (value === undefined || value === null) return "";
@@ -95,11 +122,9 @@ export function display(property: Property, value: Json | undefined, graph: Grap
     case "date":
       return typeof value === "string" ? day(value) : "";
     case "number":
-      return typeof value === "number" ? value.toLocaleString() : String(value);
+      return typeof value === "number" ? NUMBER.format(value) : String(value);
     case "currency":
-      return typeof value === "number"
-        ? value.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 })
-        : "";
+      return typeof value === "number" ? MONEY.format(value) : "";
     default:
       return typeof value === "string" ? value : JSON.stringify(value);
   }
@@ -109,17 +134,16 @@ export function display(property: Property, value: Json | undefined, graph: Grap
 export function day(text: string): string {
   const date = new Date(`${text}T00:00:00`);
   if (Number.isNaN(date.getTime())) return text;
-  const year = date.getFullYear() === new Date().getFullYear() ? {} : ({ year: "numeric" } as const);
-  return date.toLocaleDateString(undefined, { day: "numeric", month: "short", ...year });
+  return (date.getFullYear() === new Date().getFullYear() ? DAY : DAY_AND_YEAR).format(date);
 }
 
 /** "just now", "5 min ago", "yesterday": how long ago a time of the server was. */
 export function ago(timestamp: string, now = Date.now()): string {
   const seconds = Math.max(0, (now - Date.parse(timestamp)) / 1_000);
-  const words = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+  const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
   if (seconds < 45) return "just now";
   if (seconds < 2_700) return words.format(-Math.round(seconds / 60), "minute");
   if (seconds < 79_200) return words.format(-Math.round(seconds / 3_600), "hour");
   if (seconds < 2_160_000) return words.format(-Math.round(seconds / 86_400), "day");
-  return new Date(timestamp).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
+  return DAY_AND_YEAR.format(new Date(timestamp));
 }

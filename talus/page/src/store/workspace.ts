@@ -44,6 +44,9 @@ export interface Row {
 
 export const DRAFT = "draft";
 
+/** Between two changes of the address: Safari takes 100 in 30 seconds, and throws at the next. */
+const ADDRESS_MS = 350;
+
 /** The most branches that open by themselves at once. */
 const UNFOLDED = 20;
 
@@ -69,7 +72,10 @@ export class Workspace {
   readonly reveal = signal<{ id: string; wish: number } | null>(null);
 
   readonly editable = computed(
-    () => this.past.value === null && this.project.mayEdit.value && this.project.connection.value !== "gone",
+    () =>
+      this.past.value === null &&
+      this.project.mayEdit.value &&
+      !["opening", "gone"].includes(this.project.connection.value),
   );
   readonly found = computed<Found | null>(() =>
     isActive(this.filter.value) ? find(this.graph(), this.project.template.value, this.filter.value) : null,
@@ -79,13 +85,15 @@ export class Workspace {
   readonly places = computed(() => new Map(this.rows.value.map((row, place) => [row.id, place])));
 
   private wishes = 0;
+  private addressed = 0; // when the address was written last
+  private addressTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly stops: (() => void)[] = [];
 
   constructor(readonly project: Project) {
     this.readAddress();
     this.stops.push(
       effect(() => project.show({ node: this.selection.value.active })),
-      effect(() => this.writeAddress()),
+      effect(() => this.addressSoon()),
       effect(() => store("talus.scope", this.scope.value)),
       project.onCommits((commits) => this.unfold(commits)),
     );
@@ -102,6 +110,7 @@ export class Workspace {
 
   close(): void {
     for (const stop of this.stops) stop();
+    clearTimeout(this.addressTimer);
   }
 
   /** The graph that is looked at: today's, or that of the chosen moment. Reading it is reading a signal. */
@@ -207,16 +216,27 @@ export class Workspace {
     if (search.get("view") === "history") this.panel.value = "history";
   }
 
+  /** At once after a pause; of many in a short time, first and last. */
+  private addressSoon(): void {
+    void [this.filter.value, this.panel.value, this.selection.value];
+    clearTimeout(this.addressTimer);
+    const wait = this.addressed + ADDRESS_MS - performance.now();
+    if (wait <= 0) this.writeAddress();
+    else this.addressTimer = setTimeout(() => this.writeAddress(), wait);
+  }
+
   private writeAddress(): void {
     const url = new URL(location.href);
     const before = url.href;
-    writeFilter(this.filter.value, url.searchParams);
-    if (this.panel.value === "history") url.searchParams.set("view", "history");
+    writeFilter(this.filter.peek(), url.searchParams);
+    if (this.panel.peek() === "history") url.searchParams.set("view", "history");
     else url.searchParams.delete("view");
-    const { active } = this.selection.value;
+    const { active } = this.selection.peek();
     if (active !== null) url.searchParams.set("node", active);
     else if (this.project.revision.peek() > 0) url.searchParams.delete("node");
-    if (url.href !== before) history.replaceState(null, "", url);
+    if (url.href === before) return;
+    this.addressed = performance.now();
+    history.replaceState(null, "", url);
   }
 
   /** The graph has come: open what a newcomer wants to see, or the node that the address names. */
@@ -226,14 +246,11 @@ export class Workspace {
     const open = new Set<string>();
     // As many levels as leave a page that can be taken in: the roots always, more while they are few.
     let level = [...graph.roots];
-    for (let seen = level.length; level.length && seen <= 200; ) {
-      const next: string[] = [];
-      for (const id of level) {
-        const children = graph.get(id)?.children ?? [];
-        if (children.length) open.add(id);
-        next.push(...children);
-      }
+    for (let seen = level.length; level.length; ) {
+      const next = level.flatMap((id) => graph.get(id)?.children ?? []);
       seen += next.length;
+      if (seen > 200) break;
+      for (const id of level) if (graph.get(id)?.children.length) open.add(id);
       level = next;
     }
     for (const id of graph.roots) open.add(id);

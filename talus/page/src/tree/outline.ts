@@ -3,7 +3,7 @@
 import type { Json, Single, Template } from "../protocol/types";
 import { type Graph, nameOf } from "../store/graph";
 import { newId } from "../store/ids";
-import { allowedTypes, mayHold } from "../store/schema";
+import { allowedTypes, mayHold, takes } from "../store/schema";
 
 /** What the clipboard holds beside plain text; kept between tabs of one browser. */
 export const MEDIA_TYPE = "application/x-talus-nodes+json";
@@ -52,8 +52,13 @@ export function itemsOf(graph: Graph, ids: readonly string[]): Item[] {
 
 export function formatOutline(items: readonly Item[], level = 0): string {
   return items
-    .map((item) => `${"\t".repeat(level)}${item.name.replace(/\s+/g, " ")}\n${formatOutline(item.children, level + 1)}`)
+    .map((item) => `${"\t".repeat(level)}${lineOf(item.name)}\n${formatOutline(item.children, level + 1)}`)
     .join("");
+}
+
+/** A name as one line that is read as a line again; without one, what stands below would have nothing above it. */
+function lineOf(name: string): string {
+  return name.replace(/[\s\p{Cc}]+/gu, " ").trim() || "No name";
 }
 
 export function count(items: readonly Item[]): number {
@@ -84,7 +89,7 @@ export interface Plan {
   lifted: number;
   /** How many are of another type than they were. */
   retyped: number;
-  /** Properties that the type here does not have. */
+  /** Properties that the type here does not have, or not with such a value. */
   dropped: number;
 }
 
@@ -121,6 +126,7 @@ export function plan(
     above: string | null,
     allowed: readonly string[],
     from: number | undefined,
+    raised = false,
   ): string[] => {
     let place = from;
     const placed: string[] = [];
@@ -144,12 +150,12 @@ export function plan(
       });
       const under = below(type);
       if (item.children.length && !under.length) {
-        made.lifted += count(item.children);
-        const lifted = put(item.children, above, allowed, place);
+        if (!raised) made.lifted += count(item.children); // those further below included
+        const lifted = put(item.children, above, allowed, place, true);
         if (place !== undefined) place += lifted.length;
         placed.push(...lifted);
       } else {
-        put(item.children, id, under, undefined);
+        put(item.children, id, under, undefined, raised);
       }
     }
     return placed;
@@ -175,10 +181,7 @@ function fitting(
   for (const [id, value] of Object.entries(properties)) {
     if (id === "name") continue;
     const property = known?.find((each) => each.id === id);
-    const fits =
-      template === null ||
-      (property && (property.type !== "select" || property.options?.some((each) => each.uuid === value)));
-    if (fits) kept[id] = value;
+    if (template === null || (property && takes(property, value))) kept[id] = value;
     else made.dropped++;
   }
   return kept;

@@ -7,6 +7,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { below, type Place } from "../parts/menu";
+import { NO_FILTER } from "../store/filter";
 import { nameOf } from "../store/graph";
 import { DRAFT, type Workspace } from "../store/workspace";
 import type { Actions } from "./actions";
@@ -105,6 +106,7 @@ export function Tree({ workspace, actions, search, help }: Props) {
     if (event.key === "Escape") {
       leaving.current = true;
       if (ids.size > 1) workspace.select(active);
+      else if (workspace.found.value) workspace.filter.value = NO_FILTER;
       return;
     }
     if (event.key === "Tab" && (leaving.current || !workspace.editable.value)) return;

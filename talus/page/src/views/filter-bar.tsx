@@ -90,13 +90,7 @@ export function FilterBar({ workspace, actions, input }: Props) {
         <button
           type="button"
           class="button bare add-button"
-          onClick={() => {
-            const { active } = workspace.selection.value;
-            const graph = workspace.graph();
-            // Beside what is selected; below it where it is a root, for a project has one most often.
-            if (active !== null && graph.get(active)?.parent === null) actions.addChild(active);
-            else actions.addSibling(active);
-          }}
+          onClick={() => actions.addSibling(workspace.selection.value.active)}
         >
           <Icon name="add" />
           Add

@@ -1,11 +1,22 @@
 /** One friendly question: the name that the others will see. */
 
-import { useState } from "preact/hooks";
+import { signal } from "@preact/signals";
+import { useEffect, useState } from "preact/hooks";
 import { Avatar } from "../parts/avatar";
 import { asName, name, setName } from "../protocol/identity";
+import { rest } from "../protocol/rest";
+
+/** What stands in the field, so that nobody is asked twice who typed it and went on without "Save". */
+const typed = signal("");
+
+/** Takes what was typed as the name, if it is one. */
+export function keepTyped(): void {
+  const clean = asName(typed.value);
+  if (name.value === null && clean !== null) setName(clean);
+}
 
 export function NameForm({ done, action }: { done: () => void; action: string }) {
-  const [text, setText] = useState(name.value ?? "");
+  const [text, setText] = useState(name.value ?? typed.value);
   const [wrong, setWrong] = useState(false);
   return (
     <form
@@ -33,7 +44,10 @@ export function NameForm({ done, action }: { done: () => void; action: string })
           autofocus
           aria-invalid={wrong}
           aria-describedby={wrong ? "your-name-wrong" : undefined}
-          onInput={(event) => setText(event.currentTarget.value)}
+          onInput={(event) => {
+            setText(event.currentTarget.value);
+            typed.value = event.currentTarget.value;
+          }}
         />
         <button type="submit" class="button primary">
           {action}
@@ -49,6 +63,13 @@ export function NameForm({ done, action }: { done: () => void; action: string })
 }
 
 export function NameView() {
+  // Where the server asks for tokens, they say who somebody is: `rest` then turns to the page for signing in.
+  const [known, setKnown] = useState(false);
+  useEffect(() => {
+    const answered = () => setKnown(true);
+    rest.sessions(undefined, 1).then(answered, answered);
+  }, []);
+  if (!known) return null;
   return (
     <main class="gate">
       <h1>Who are you?</h1>

@@ -6,7 +6,7 @@ import { Icon } from "../parts/icons";
 import { Messages } from "../parts/messages";
 import { ThemeButton } from "../parts/theme-button";
 import { Project } from "../store/project";
-import { follow, go } from "../store/route";
+import { follow } from "../store/route";
 import { Workspace } from "../store/workspace";
 import { Actions } from "../tree/actions";
 import { keyFor, PAGE_KEYS } from "../tree/keys";
@@ -231,16 +231,7 @@ function Opened({ project, workspace, actions, leave }: Props) {
       </div>
       <Messages project={project} />
       {dialog === "help" && <Help close={() => setDialog(null)} />}
-      {dialog === "share" && (
-        <Share
-          workspace={workspace}
-          close={() => setDialog(null)}
-          deleted={() => {
-            leave();
-            go("/");
-          }}
-        />
-      )}
+      {dialog === "share" && <Share workspace={workspace} close={() => setDialog(null)} deleted={leave} />}
     </div>
   );
 }

@@ -15,7 +15,7 @@ const ROLES: Record<Role, string> = { owner: "Owner", editor: "Editor", viewer: 
 
 export function Share({ workspace, close, deleted }: { workspace: Workspace; close: () => void; deleted: () => void }) {
   const { project } = workspace;
-  const [copied, setCopied] = useState(false);
+  const [copied, setCopied] = useState<boolean | null>(null);
   const [sure, setSure] = useState(false);
   const [refusal, setRefusal] = useState<Refusal | null>(null);
   const link = workspace.linkTo(null);
@@ -47,6 +47,11 @@ export function Share({ workspace, close, deleted }: { workspace: Workspace; clo
           {copied ? "Copied" : "Copy"}
         </button>
       </div>
+      {copied === false && (
+        <p class="wrong" role="alert">
+          The browser does not let the page copy. Click the link, and press Ctrl+C.
+        </p>
+      )}
       {local && (
         <p class="muted hint">
           This link works on this computer. For others on your network, start the server so that they may reach it:

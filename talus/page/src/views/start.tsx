@@ -1,6 +1,6 @@
 /** All projects, and how to begin one. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { Avatar } from "../parts/avatar";
 import { Icon, TypeIcon } from "../parts/icons";
 import { ThemeButton } from "../parts/theme-button";
@@ -10,7 +10,10 @@ import { rest } from "../protocol/rest";
 import type { SessionLine, TemplateLine } from "../protocol/types";
 import { addressOf, follow, go } from "../store/route";
 import { ago } from "../store/schema";
-import { NameForm } from "./name";
+import { keepTyped, NameForm } from "./name";
+
+const PAGE = 50;
+const MOST = 500; // that the server lists at once
 
 export function Start() {
   const [sessions, setSessions] = useState<SessionLine[] | null>(null);
@@ -19,11 +22,18 @@ export function Start() {
   const [refusal, setRefusal] = useState<Refusal | null>(null);
   const [renaming, setRenaming] = useState(false);
 
+  const shown = useRef(0);
+  shown.current = sessions?.length ?? 0;
   const load = async (cursor?: string) => {
     try {
-      const page = await rest.sessions(cursor);
+      // Those that were asked for with "Show more" stay when the rest is looked at again.
+      const page = await rest.sessions(
+        cursor,
+        cursor ? PAGE : Math.min(MOST, PAGE * Math.ceil(Math.max(1, shown.current) / PAGE)),
+      );
       setSessions((before) => (cursor && before ? [...before, ...page.sessions] : page.sessions));
       setNext(page.next_cursor);
+      if (!cursor) setTemplates((await rest.templates()).templates);
       setRefusal(null);
     } catch (error) {
       setRefusal(error instanceof Refusal ? error : unreachable());
@@ -31,19 +41,19 @@ export function Start() {
   };
   useEffect(() => {
     void load();
-    rest.templates().then(
-      (answer) => setTemplates(answer.templates),
-      () => {},
-    );
     const seen = () => document.visibilityState === "visible" && void load();
     document.addEventListener("visibilitychange", seen);
-    return () => document.removeEventListener("visibilitychange", seen);
+    addEventListener("focus", seen); // two windows side by side are both visible
+    return () => {
+      document.removeEventListener("visibilitychange", seen);
+      removeEventListener("focus", seen);
+    };
   }, []);
 
   return (
     <div class="start">
       <header class="start-header">
-        <span class="brand">talus</span>
+        <h1 class="brand">talus</h1>
         <span class="spread" />
         {token.value !== null ? (
           <>
@@ -73,7 +83,7 @@ export function Start() {
       <main>
         {(renaming || (token.value === null && name.value === null)) && (
           <section class="card welcome" aria-label="Your name">
-            {name.value === null && <h1>Plan one project together, live</h1>}
+            {name.value === null && <h2>Plan one project together, live</h2>}
             <NameForm done={() => setRenaming(false)} action="Save" />
           </section>
         )}
@@ -86,7 +96,7 @@ export function Start() {
             </button>
           </section>
         )}
-        <NewProject templates={templates} />
+        <NewProject templates={templates} folded={sessions === null ? !refusal : sessions.length > 0} />
         <section aria-labelledby="recent">
           <h2 id="recent">Projects</h2>
           {sessions === null && !refusal && <p class="muted">Looking for projects</p>}
@@ -124,7 +134,9 @@ export function Start() {
   );
 }
 
-function NewProject({ templates }: { templates: TemplateLine[] }) {
+/** folded: who has projects comes for those; what to begin with is shown once a name is being typed. */
+function NewProject({ templates, folded }: { templates: TemplateLine[]; folded: boolean }) {
+  const [begun, setBegun] = useState(false);
   const [title, setTitle] = useState("");
   const [template, setTemplate] = useState<string | null>(null);
   const [wrong, setWrong] = useState<string | null>(null);
@@ -139,6 +151,7 @@ function NewProject({ templates }: { templates: TemplateLine[] }) {
     try {
       const { session_id } =
         template === null ? await rest.createSession(title.trim()) : await rest.createProject(template, title.trim());
+      keepTyped();
       go(addressOf(session_id));
     } catch (error) {
       setWrong((error instanceof Refusal ? error : unreachable()).words);
@@ -167,6 +180,7 @@ function NewProject({ templates }: { templates: TemplateLine[] }) {
           maxLength={200}
           autocomplete="off"
           placeholder="1966 Bronco"
+          onFocus={() => setBegun(true)}
           aria-invalid={wrong !== null}
           aria-describedby={wrong === null ? undefined : "project-wrong"}
           onInput={(event) => {
@@ -183,7 +197,7 @@ function NewProject({ templates }: { templates: TemplateLine[] }) {
           {wrong}
         </p>
       )}
-      <fieldset class="templates">
+      <fieldset class="templates" hidden={folded && !begun}>
         <legend class="label">Begin with</legend>
         <Choice
           chosen={template === null}

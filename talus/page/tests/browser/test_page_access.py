@@ -238,7 +238,6 @@ def findings(page: Page, only: str | None = None) -> list[str]:
         page.evaluate(AXE + ";undefined")
     options = {
         "runOnly": {"type": "rule", "values": [only]} if only else {"type": "tag", "values": TAGS},
-        "rules": {} if only else {"page-has-heading-one": {"enabled": False}},
         "resultTypes": ["violations"],
     }
     found = page.evaluate("options => axe.run(document, options)", options)
