@@ -40,7 +40,7 @@ def outline(
         commands.append(
             {"command_type": "CreateNode", "data": {**data, **({"parent_id": under} if under else {})}}
         )
-    server.execute(session_id, "Batch", commands=commands)
+    server.execute(session_id, "Batch", {"commands": commands})
     return ids
 
 
