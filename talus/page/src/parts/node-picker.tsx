@@ -1,6 +1,6 @@
 /** Choosing a node by its name: a field, and the first that fit. Source: WAI-ARIA, pattern "Combobox". */
 
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type Graph, type Node, nameOf } from "../store/graph";
 import { TypeIcon } from "./icons";
 
@@ -18,28 +18,35 @@ interface Props {
 
 export function NodePicker({ label, graph, accepts, nothing, pick, cancel }: Props) {
   const [text, setText] = useState("");
-  const [at, setAt] = useState(0);
+  const [chosen, setAt] = useState(0);
   const input = useRef<HTMLInputElement>(null);
   const list = useRef<HTMLUListElement>(null);
   const id = useId();
-  useEffect(() => input.current?.focus(), []);
-  useEffect(() => list.current?.children[at]?.scrollIntoView({ block: "nearest" }), [at]);
+  useLayoutEffect(() => input.current?.focus(), []); // before the next key comes
 
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const found: Node[] = [];
+  // Names that begin so come first: whoever types a whole name wants that one.
+  const first: Node[] = [];
+  const others: Node[] = [];
   for (const node of graph.nodes.values()) {
-    if (found.length === SHOWN) break;
     const name = nameOf(node).toLowerCase();
-    if (words.every((word) => name.includes(word)) && accepts(node)) found.push(node);
+    if (!words.every((word) => name.includes(word)) || !accepts(node)) continue;
+    (words[0] !== undefined && name.startsWith(words[0]) ? first : others).push(node);
+    if (first.length > SHOWN || (!words.length && others.length > SHOWN)) break;
   }
+  const found = [...first, ...others].slice(0, SHOWN);
+  const more = first.length + others.length > SHOWN;
+  const at = Math.max(0, Math.min(chosen, found.length - 1));
+
+  useEffect(() => list.current?.children[at]?.scrollIntoView({ block: "nearest" }), [at]);
 
   const key = (event: KeyboardEvent) => {
     event.stopPropagation();
     if (event.key === "ArrowDown") setAt(Math.min(at + 1, found.length - 1));
     else if (event.key === "ArrowUp") setAt(Math.max(0, at - 1));
     else if (event.key === "Enter") {
-      const chosen = found[at];
-      if (chosen) pick(chosen.id);
+      const node = found[at];
+      if (node) pick(node.id);
     } else if (event.key === "Escape" && cancel) cancel();
     else return;
     event.preventDefault();
@@ -90,6 +97,7 @@ export function NodePicker({ label, graph, accepts, nothing, pick, cancel }: Pro
           </li>
         ))}
       </ul>
+      {more && <p class="muted picker-none">These are the first {SHOWN}. Type more letters for the others.</p>}
       {!found.length && (
         <p class="muted picker-none">{words.length ? "No node has that name. Try fewer letters." : nothing}</p>
       )}

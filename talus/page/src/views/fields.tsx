@@ -1,6 +1,7 @@
 /** A property as its type wants to be seen and changed. A refusal stands below the field that it is about. */
 
-import { useEffect, useId, useState } from "preact/hooks";
+import type { RefObject } from "preact";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon, ToneMark } from "../parts/icons";
 import { NodePicker } from "../parts/node-picker";
 import type { Refusal } from "../protocol/refusal";
@@ -13,9 +14,13 @@ import type { Actions } from "../tree/actions";
 interface Props {
   property: Property;
   node: Node;
+  /** The node stays one object while it changes: by its stamp the field is drawn again. */
+  stamp: number;
   workspace: Workspace;
   actions: Actions;
   editable: boolean;
+  /** It has just been added: what comes next is to fill it in. */
+  fresh?: boolean;
 }
 
 /** What the field hands to its control. */
@@ -26,19 +31,37 @@ interface Control {
   value: Json;
   editable: boolean;
   described: { "aria-invalid": boolean; "aria-describedby"?: string };
-  save: (value: Json) => void;
-  complain: (words: string | null) => void;
+  /** Tells whether it was taken; typed: what to hand back where it was not, and the field is gone. */
+  save: (value: Json, typed?: string) => Promise<boolean>;
+  complain: (words: string | null, typed?: string) => void;
 }
 
-export function PropertyField({ property, node, workspace, actions, editable }: Props) {
+/** The most that a message hands back of what was typed. */
+const HANDED_BACK = 1_000;
+
+export function PropertyField({ property, node, workspace, actions, editable, fresh }: Props) {
   const id = useId();
   const [wrong, setWrong] = useState<string | null>(null);
+  const here = useRef(true);
   const value = node.properties[property.id] ?? null;
-  const save = (next: Json) => {
-    setWrong(null);
-    void actions.setProperty([node.id], property, next, true).then((refusal) => {
-      if (refusal) setWrong((refusal as Refusal).words);
-    });
+  useLayoutEffect(() => {
+    if (fresh) document.getElementById(id)?.focus();
+    return () => {
+      here.current = false;
+    };
+  }, []);
+  const complain = (words: string | null, typed?: string) => {
+    if (here.current) return setWrong(words);
+    // Another node is shown by now, or this one was deleted: it has to be said all the same.
+    if (words === null) return;
+    const back = typed ? ` You had typed: ${cut(typed, HANDED_BACK)}` : "";
+    workspace.project.say(`Not saved: ${property.name} of “${nameOf(node) || "No name"}”`, words + back, "refusal");
+  };
+  const save = async (next: Json, typed?: string) => {
+    if (here.current) setWrong(null);
+    const refusal = (await actions.setProperty([node.id], property, next, true)) as Refusal | null;
+    if (refusal) complain(refusal.words, typed);
+    return refusal === null;
   };
   const control: Control = {
     id,
@@ -47,7 +70,7 @@ export function PropertyField({ property, node, workspace, actions, editable }: 
     value,
     editable,
     save,
-    complain: setWrong,
+    complain,
     described: { "aria-invalid": wrong !== null, ...(wrong === null ? {} : { "aria-describedby": `${id}-wrong` }) },
   };
   return (
@@ -85,6 +108,28 @@ function Field(props: Control & { workspace: Workspace }) {
   }
 }
 
+function cut(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length)}…` : text;
+}
+
+/** Digits as people group them: 1234.5, 1,234.5, 1.234,5 and 1 234,5; null where it is no number. */
+function number(text: string): number | null {
+  let clean = text.replace(/[\s'’_]/g, "").replace("−", "-");
+  const marks = clean.match(/[.,]/g) ?? [];
+  const last = marks.at(-1) ?? "";
+  const mixed = marks.some((mark) => mark !== last);
+  // One comma is a decimal mark, unless three digits follow it, as in 12,000.
+  const decimal = mixed || marks.length === 1 ? last : "";
+  if (mixed || marks.length > 1 || (last === "," && /,\d{3}$/.test(clean))) {
+    const group = mixed ? (last === "." ? "," : ".") : last;
+    const whole = mixed ? clean.slice(0, clean.lastIndexOf(last)) : clean;
+    if (!new RegExp(`^[-+]?\\d{1,3}(\\${group}\\d{3})+$`).test(whole)) return null;
+    clean = clean.replaceAll(group, "");
+  }
+  if (decimal === ",") clean = clean.replace(",", ".");
+  return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(clean) ? Number(clean) : null;
+}
+
 /** What is typed, read as the property's type; a string says what is wrong with it. */
 function read(property: Property, text: string): { value: Json } | string {
   const clean = text.trim();
@@ -93,27 +138,95 @@ function read(property: Property, text: string): { value: Json } | string {
   switch (property.type) {
     case "number":
     case "currency": {
-      const value = Number(
-        clean
-          .replace(/[\s'’_]/g, "")
-          .replace(/^(-?\d+),(\d{1,2}|\d{4,})$/, "$1.$2")
-          .replace(/,/g, ""),
-      );
-      return Number.isFinite(value)
+      const value = number(property.type === "currency" ? clean.replace(/\p{Sc}/gu, "") : clean);
+      return value !== null && Number.isFinite(value)
         ? { value }
         : "This is not a number. Type digits, with a point before the decimals.";
     }
     case "url":
       if (/^(https?|ftp):\/\/\S+$|^(mailto|tel):\S+$/i.test(clean)) return { value: clean };
-      if (/^[\w-]+(\.[\w-]+)+(\/\S*)?$/.test(clean)) return { value: `https://${clean}` };
+      if (/^[^\s/:?#@]+(\.[^\s/:?#@]+)+(:\d+)?([/?#]\S*)?$/.test(clean)) return { value: `https://${clean}` };
       return "This is not an address. Paste it whole, from https:// on.";
     default:
       return { value: text };
   }
 }
 
-function Text({ id, property, value, editable, described, save, complain }: Control) {
-  const [draft, setDraft] = useState<string | null>(null);
+interface Draft {
+  text: string;
+  /** What the field showed when the typing began. */
+  over: string;
+}
+
+/**
+ * What is being typed: it outlives changes by others, a refusal, and the field.
+ *
+ * read: what to save, or in words why it cannot be saved.
+ */
+function useDraft(
+  shown: string,
+  { value, save, complain }: Control,
+  read: (text: string) => { value: Json } | string,
+  refused: () => void = () => {},
+) {
+  const [draft, setDraft] = useState<Draft | null>(null);
+  // Beside the state: leaving the page, a field ends twice, by its removal and by the focus that it had.
+  const current = useRef<Draft | null>(null);
+  const put = (next: Draft | null) => {
+    current.current = next;
+    setDraft(next);
+  };
+  const drop = () => {
+    put(null);
+    complain(null);
+  };
+  const end = () => {
+    const ended = current.current;
+    if (ended === null) return;
+    const { text, over } = ended;
+    // Nothing is typed in the end: what somebody else has put there meanwhile stands.
+    if (text === shown || text === over) return drop();
+    const result = read(text);
+    if (typeof result === "string") return complain(result, text);
+    drop();
+    if (result.value === value) return;
+    void save(result.value, text).then((taken) => {
+      if (taken) return;
+      put(current.current ?? ended);
+      refused();
+    });
+  };
+  const latest = useRef(end);
+  latest.current = end;
+  useEffect(
+    () => () => {
+      latest.current();
+      current.current = null;
+    },
+    [],
+  );
+  return {
+    text: draft?.text ?? shown,
+    typing: draft !== null,
+    /** What somebody else has put there since the typing began. */
+    meanwhile: draft !== null && draft.over !== shown ? shown : null,
+    type: (text: string) => put({ text, over: current.current?.over ?? shown }),
+    drop,
+    end,
+  };
+}
+
+function Meanwhile({ text }: { text: string | null }) {
+  if (text === null) return null;
+  return (
+    <p class="muted" role="status">
+      {text ? `Somebody set it to “${cut(text, 80)}” meanwhile.` : "Somebody cleared it meanwhile."} Escape takes that.
+    </p>
+  );
+}
+
+function Text(control: Control) {
+  const { id, property, value, editable, described } = control;
   const numeric = property.type === "number" || property.type === "currency";
   const shown =
     value === null
@@ -123,85 +236,133 @@ function Text({ id, property, value, editable, described, save, complain }: Cont
         : typeof value === "number"
           ? String(value)
           : JSON.stringify(value);
-  const end = () => {
-    if (draft === null) return;
-    const result = draft === shown ? null : read(property, draft);
-    if (typeof result === "string") return complain(result);
-    setDraft(null);
-    complain(null);
-    if (result && result.value !== value) save(result.value);
-  };
+  const draft = useDraft(shown, control, (text) => read(property, text));
   const strange = value !== null && typeof value === "object";
   return (
-    <div class="with-button">
+    <>
+      <div class="with-button">
+        <input
+          id={id}
+          class="field"
+          type="text"
+          inputMode={numeric ? "decimal" : property.type === "url" ? "url" : "text"}
+          {...described}
+          readOnly={!editable || strange}
+          autocomplete="off"
+          value={draft.text}
+          onInput={(event) => draft.type(event.currentTarget.value)}
+          onBlur={draft.end}
+          onKeyDown={(event) => {
+            if (event.key === "Enter" && !event.isComposing) draft.end();
+            else if (event.key === "Escape" && draft.typing) draft.drop();
+            else return;
+            event.preventDefault();
+          }}
+        />
+        {property.type === "url" && typeof value === "string" && /^(https?|ftp|mailto|tel):/i.test(value) && (
+          <a
+            class="button square"
+            href={value}
+            target="_blank"
+            rel="noopener noreferrer"
+            aria-label={`Open ${property.name}`}
+            title="Open"
+          >
+            <Icon name="link" />
+          </a>
+        )}
+      </div>
+      <Meanwhile text={draft.meanwhile} />
+    </>
+  );
+}
+
+/** Keys that change a date part by part: until the field is left, each day between may be none that is meant. */
+const NO_DAY = "This is not a day of the calendar. Type its day, month and year, or choose it.";
+const DATE_KEYS = /^(\d|Backspace|Delete|ArrowUp|ArrowDown)$/;
+
+function DateField(control: Control) {
+  const { id, value, editable, described, save, complain } = control;
+  const field = useRef<HTMLInputElement>(null);
+  const keyed = useRef(false);
+  const bad = useRef(false); // some parts are there, and they make no day
+  const shown = typeof value === "string" ? value : "";
+  const draft = useDraft(shown, control, (text) => (bad.current ? NO_DAY : { value: text || null }));
+  const end = () => {
+    keyed.current = false;
+    bad.current = field.current?.validity.badInput ?? bad.current;
+    if (bad.current) complain(NO_DAY);
+    else if (draft.typing) draft.end();
+    else complain(null);
+  };
+  return (
+    <>
       <input
+        ref={field}
         id={id}
         class="field"
-        type="text"
-        inputMode={numeric ? "decimal" : property.type === "url" ? "url" : "text"}
+        type="date"
+        max="9999-12-31"
         {...described}
-        readOnly={!editable || strange}
-        autocomplete="off"
-        value={draft ?? shown}
-        onInput={(event) => setDraft(event.currentTarget.value)}
+        disabled={!editable}
+        value={draft.text}
+        onInput={(event) => {
+          const text = event.currentTarget.value;
+          bad.current = event.currentTarget.validity.badInput;
+          if (keyed.current || bad.current) draft.type(text);
+          else if (text !== shown) void save(text || null);
+        }}
         onBlur={end}
         onKeyDown={(event) => {
-          if (event.key === "Enter" && !event.isComposing) end();
-          else if (event.key === "Escape" && draft !== null) {
-            setDraft(null);
-            complain(null);
+          if (DATE_KEYS.test(event.key) && !event.altKey) keyed.current = true;
+          if (event.key === "Enter") end();
+          else if (event.key === "Escape") {
+            event.currentTarget.value = shown; // parts that make no day too
+            bad.current = false;
+            draft.drop();
           } else return;
           event.preventDefault();
         }}
       />
-      {property.type === "url" && typeof value === "string" && /^(https?|ftp|mailto|tel):/i.test(value) && (
-        <a
-          class="button square"
-          href={value}
-          target="_blank"
-          rel="noopener noreferrer"
-          aria-label={`Open ${property.name}`}
-          title="Open"
-        >
-          <Icon name="link" />
-        </a>
-      )}
-    </div>
-  );
-}
-
-function DateField({ id, value, editable, described, save, complain }: Control) {
-  const shown = typeof value === "string" ? value : "";
-  return (
-    <input
-      id={id}
-      class="field"
-      type="date"
-      {...described}
-      disabled={!editable}
-      value={shown}
-      onChange={(event) => {
-        const field = event.currentTarget;
-        if (field.validity.badInput) return complain("This day is not in the calendar. Choose another one.");
-        if (field.value !== shown) save(field.value || null);
-      }}
-    />
+      <Meanwhile text={draft.meanwhile} />
+    </>
   );
 }
 
 function Checkbox({ id, property, value, editable, described, save }: Control) {
   return (
-    <label class="check">
-      <input
-        id={id}
-        type="checkbox"
-        {...described}
-        disabled={!editable}
-        checked={value === true}
-        onChange={(event) => save(event.currentTarget.checked)}
-      />
-      {property.name}
-    </label>
+    <div class="with-button">
+      <label class="check">
+        <input
+          id={id}
+          type="checkbox"
+          {...described}
+          disabled={!editable}
+          checked={value === true}
+          onChange={(event) => void save(event.currentTarget.checked)}
+        />
+        {property.name}
+      </label>
+      {value !== null && editable && <Clear id={id} property={property} save={save} bare />}
+    </div>
+  );
+}
+
+/** Unsets what a control cannot unset by itself. */
+function Clear({ id, property, save, bare }: Pick<Control, "id" | "property" | "save"> & { bare?: boolean }) {
+  return (
+    <button
+      type="button"
+      class={bare ? "button bare square" : "button square"}
+      aria-label={`Clear ${property.name}`}
+      title="Clear"
+      onClick={() => {
+        document.getElementById(id)?.focus(); // this button is about to go
+        void save(null);
+      }}
+    >
+      <Icon name="close" />
+    </button>
   );
 }
 
@@ -216,9 +377,10 @@ function Select({ id, property, node, value, editable, described, save }: Contro
         {...described}
         disabled={!editable}
         value={typeof value === "string" ? value : ""}
-        onChange={(event) => save(event.currentTarget.value || null)}
+        onChange={(event) => void save(event.currentTarget.value || null)}
       >
         <option value="">None</option>
+        {typeof value === "string" && !option && <option value={value}>An option that is gone</option>}
         {property.options?.map((each) => (
           <option key={each.uuid} value={each.uuid}>
             {each.name}
@@ -229,27 +391,47 @@ function Select({ id, property, node, value, editable, described, save }: Contro
   );
 }
 
+/** Gives the focus to what stands in the place of the control that had it, and is gone. */
+function useReturn(element: RefObject<HTMLElement>, gone: boolean): void {
+  const before = useRef(gone);
+  useLayoutEffect(() => {
+    if (before.current && !gone && document.activeElement === document.body) element.current?.focus();
+    before.current = gone;
+  }, [gone]);
+}
+
 function Reference({ id, property, value, editable, described, save, workspace }: Control & { workspace: Workspace }) {
   const [choosing, setChoosing] = useState(false);
+  const button = useRef<HTMLButtonElement>(null);
+  useReturn(button, choosing);
   const graph = workspace.graph();
   const target = typeof value === "string" ? graph.get(value) : undefined;
-  if (choosing)
+  if (choosing && editable)
     return (
-      <NodePicker
-        label={property.name}
-        graph={graph}
-        accepts={() => true}
-        nothing="There is no node to refer to yet."
-        cancel={() => setChoosing(false)}
-        pick={(chosen) => {
-          setChoosing(false);
-          save(chosen);
+      <div
+        key="picker"
+        onFocusOut={(event) => {
+          if (document.hasFocus() && !event.currentTarget.contains(event.relatedTarget as Element | null))
+            setChoosing(false);
         }}
-      />
+      >
+        <NodePicker
+          label={property.name}
+          graph={graph}
+          accepts={() => true}
+          nothing="There is no node to refer to yet."
+          cancel={() => setChoosing(false)}
+          pick={(chosen) => {
+            setChoosing(false);
+            void save(chosen);
+          }}
+        />
+      </div>
     );
   return (
-    <div class="with-button">
+    <div class="with-button" key="field">
       <button
+        ref={button}
         type="button"
         id={id}
         class="field reference"
@@ -271,40 +453,44 @@ function Reference({ id, property, value, editable, described, save, workspace }
           class="button square"
           aria-label={`Go to ${nameOf(target)}`}
           title="Go to it"
-          onClick={() => workspace.goTo(target.id)}
+          onClick={() => visit(workspace, target.id)}
         >
           <Icon name="link" />
         </button>
       )}
-      {value !== null && editable && (
-        <button
-          type="button"
-          class="button square"
-          aria-label={`Clear ${property.name}`}
-          title="Clear"
-          onClick={() => save(null)}
-        >
-          <Icon name="close" />
-        </button>
-      )}
+      {value !== null && editable && <Clear id={id} property={property} save={save} />}
     </div>
   );
 }
 
-function Markdown({ id, property, value, editable, described, save }: Control) {
-  const [draft, setDraft] = useState<string | null>(null);
+/** Goes to a node and into the tree: what was pressed is about to go. */
+export function visit(workspace: Workspace, id: string): void {
+  workspace.goTo(id);
+  document.querySelector<HTMLElement>('[role="tree"]')?.focus();
+}
+
+function Markdown(control: Control) {
+  const { id, property, value, editable, described } = control;
   const [writing, setWriting] = useState(false);
+  const button = useRef<HTMLButtonElement>(null);
+  const area = useRef<HTMLTextAreaElement>(null);
   const shown = typeof value === "string" ? value : "";
-  const text = draft ?? shown;
-  const end = () => {
-    if (draft !== null && draft !== shown) save(draft.trim() ? draft : null);
-    setDraft(null);
-  };
-  const preview = !writing && text !== "";
+  const draft = useDraft(
+    shown,
+    control,
+    (text) => ({ value: text.trim() ? text : null }),
+    () => setWriting(true),
+  );
+  useReturn(button, writing);
+  useLayoutEffect(() => {
+    if (writing && document.activeElement === button.current) area.current?.focus();
+  }, [writing]);
+  const preview = !writing && draft.text !== "";
   return (
     <div class="markdown">
-      {editable && text !== "" && (
+      {editable && draft.text !== "" && (
         <button
+          ref={button}
           type="button"
           class="button bare"
           aria-pressed={writing}
@@ -315,32 +501,31 @@ function Markdown({ id, property, value, editable, described, save }: Control) {
         </button>
       )}
       {preview ? (
-        <Preview id={id} name={property.name} text={text} />
+        <Preview id={id} name={property.name} text={draft.text} />
       ) : (
         <textarea
+          ref={area}
           id={id}
           class="field"
           rows={6}
           {...described}
           readOnly={!editable}
           placeholder={editable ? "Markdown" : ""}
-          value={text}
+          value={draft.text}
           onInput={(event) => {
-            setDraft(event.currentTarget.value);
+            draft.type(event.currentTarget.value);
             setWriting(true);
           }}
-          onBlur={end}
+          onBlur={draft.end}
           onKeyDown={(event) => {
-            if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-              end();
-              setWriting(false);
-            } else if (event.key === "Escape") {
-              setDraft(null);
-              setWriting(false);
-            }
+            if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) draft.end();
+            else if (event.key === "Escape") draft.drop();
+            else return;
+            setWriting(false);
           }}
         />
       )}
+      <Meanwhile text={draft.meanwhile} />
     </div>
   );
 }

@@ -12,43 +12,49 @@ import type { Workspace } from "../store/workspace";
 import type { Actions } from "../tree/actions";
 
 const AGAIN_MS = 400;
+const PAGE = 50; // lines
+const MOST = 500; // of one answer
 
 export function History({ workspace, actions }: { workspace: Workspace; actions: Actions }) {
   const { project } = workspace;
   const [commits, setCommits] = useState<CommitLine[] | null>(null);
-  const [next, setNext] = useState<number | null>(null);
   const [refusal, setRefusal] = useState<Refusal | null>(null);
+  const turn = useRef(0);
   const shown = useRef<CommitLine[]>([]);
   shown.current = commits ?? [];
+  const connection = project.connection.value;
 
-  /** The newest page, in front of what is known already. */
+  /** What is new, in front of what is known already. */
   const refresh = async () => {
+    const mine = ++turn.current;
+    const newest = shown.current[0]?.version ?? Number.POSITIVE_INFINITY;
     try {
-      const page = await rest.history(project.id);
-      const oldest = page.commits.at(-1)?.version ?? 0;
-      // An undo changes what older lines say: those on the page are as of now, the others by what is undone.
-      const known = shown.current.filter((each) => each.version < oldest);
-      const joined = known[0]?.version === oldest - 1;
-      setCommits(joined ? [...page.commits, ...known] : page.commits);
-      if (!joined) setNext(page.next_before);
+      const { commits: page } = await rest.history(project.id, undefined, PAGE);
+      const oldest = page.at(-1)?.version ?? 0;
+      // More than a page happened meanwhile: the rest, down to the newest known, which tells whether the two fit.
+      const gap = oldest - newest;
+      if (gap > 0 && gap <= MOST) page.push(...(await rest.history(project.id, oldest, gap)).commits);
+      if (mine !== turn.current) return;
+      setCommits((known) => inFront(page, known ?? []));
       setRefusal(null);
     } catch (error) {
-      setRefusal(error instanceof Refusal ? error : unreachable());
+      if (mine === turn.current) setRefusal(error instanceof Refusal ? error : unreachable());
     }
   };
   const more = async () => {
-    if (next === null) return;
     try {
-      const page = await rest.history(project.id, next);
-      setCommits([...shown.current, ...page.commits]);
-      setNext(page.next_before);
+      const page = await rest.history(project.id, shown.current.at(-1)?.version);
+      setCommits((known) => behind(known ?? [], page.commits));
+      setRefusal(null);
     } catch (error) {
       setRefusal(error instanceof Refusal ? error : unreachable());
     }
   };
 
   useEffect(() => {
-    void refresh();
+    if (connection === "live") void refresh();
+  }, [connection]);
+  useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stop = project.onCommits(() => {
       timer ??= setTimeout(() => {
@@ -62,6 +68,7 @@ export function History({ workspace, actions }: { workspace: Workspace; actions:
     };
   }, [project]);
 
+  const lines = tell(commits ?? []);
   const past = workspace.past.value;
   const editable = workspace.editable.value;
   const own = workspace.scope.value === "actor";
@@ -107,21 +114,21 @@ export function History({ workspace, actions }: { workspace: Workspace; actions:
       )}
       {commits?.length === 0 && <p class="muted">Nothing has happened yet: the first change starts the history.</p>}
       <ol class="commits" aria-label="Changes, newest first">
-        {commits?.map((commit) => (
+        {lines.map(({ commit, words, undone }) => (
           <li key={commit.version}>
             <button
               type="button"
-              class={commit.undone ? "commit undone" : "commit"}
+              class={undone ? "commit undone" : "commit"}
               aria-current={past?.version === commit.version ? "true" : undefined}
               title={`Version ${commit.version}: show the project as it was then`}
               onClick={() => void travel(workspace, commit.version, commit)}
             >
               <Avatar actor={commit.actor} small />
               <span class="commit-words">
-                <span>{words(commit, commits)}</span>
+                <span>{words}</span>
                 <span class="muted">
                   {commit.actor}, <time dateTime={commit.timestamp}>{ago(commit.timestamp)}</time>
-                  {commit.undone && " · undone"}
+                  {undone && " · undone"}
                 </span>
               </span>
               <span class="version muted">{commit.version}</span>
@@ -129,7 +136,7 @@ export function History({ workspace, actions }: { workspace: Workspace; actions:
           </li>
         ))}
       </ol>
-      {next !== null && (
+      {(commits?.at(-1)?.version ?? 1) > 1 && (
         <button type="button" class="button" onClick={() => void more()}>
           Show earlier changes
         </button>
@@ -138,11 +145,37 @@ export function History({ workspace, actions }: { workspace: Workspace; actions:
   );
 }
 
-function words(commit: CommitLine, commits: readonly CommitLine[]): string {
-  const target = commit.target === undefined ? undefined : commits.find((each) => each.command_id === commit.target);
-  return target && (commit.command_type === "Undo" || commit.command_type === "Redo")
-    ? `${commit.command_type === "Undo" ? "Undid" : "Did again"}: ${target.summary}`
-    : commit.summary;
+/** The newest page before the lines that are known; alone, where the two do not overlap in the same commit. */
+function inFront(page: CommitLine[], known: CommitLine[]): CommitLine[] {
+  const last = page.at(-1);
+  const at = known.findIndex((each) => each.version === last?.version);
+  return at >= 0 && known[at]?.command_id === last?.command_id ? [...page, ...known.slice(at + 1)] : page;
+}
+
+/** Versions have no gaps: a page that does not follow on is not wanted any more. */
+function behind(known: CommitLine[], page: CommitLine[]): CommitLine[] {
+  return known.at(-1)?.version === (page[0]?.version ?? 0) + 1 ? [...known, ...page] : known;
+}
+
+interface Line {
+  commit: CommitLine;
+  words: string;
+  undone: boolean;
+}
+
+/** Whether a line is undone is told by those above it: it was read before they were. */
+function tell(commits: readonly CommitLine[]): Line[] {
+  const byId = new Map(commits.map((each) => [each.command_id, each]));
+  const undone = new Map<string, boolean>();
+  return commits.map((commit) => {
+    const { target, command_type } = commit;
+    if (target === undefined)
+      return { commit, words: commit.summary, undone: undone.get(commit.command_id) ?? commit.undone };
+    if (!undone.has(target)) undone.set(target, command_type === "Undo");
+    const summary = byId.get(target)?.summary;
+    const verb = command_type === "Undo" ? "Undid" : "Did again";
+    return { commit, words: summary === undefined ? commit.summary : `${verb}: ${summary}`, undone: false };
+  });
 }
 
 let travelling: AbortController | null = null;
@@ -194,7 +227,10 @@ function Slider({ workspace }: { workspace: Workspace }) {
           const version = Number(event.currentTarget.value);
           setWanted(version);
           clearTimeout(timer.current);
-          timer.current = setTimeout(() => void travel(workspace, version).then(() => setWanted(null)), 60);
+          timer.current = setTimeout(
+            () => void travel(workspace, version).then(() => setWanted((now) => (now === version ? null : now))),
+            60,
+          );
         }}
       />
       <p class="muted">{at >= newest ? "The present" : `Version ${at} of ${newest}`}</p>
@@ -210,8 +246,9 @@ export function PastBar({ workspace }: { workspace: Workspace }) {
     <div class="past-bar" role="status">
       <Icon name="history" />
       <span>
-        {past.commit ? `After “${past.commit.summary}”, ` : ""}version {past.version}. This is how it was: nothing can
-        be changed here.
+        Version {past.version}
+        {past.commit && `, after ${past.commit.actor}’s change: ${past.commit.summary}`}. This is how it was: nothing
+        can be changed here.
       </span>
       <button
         type="button"
@@ -219,6 +256,7 @@ export function PastBar({ workspace }: { workspace: Workspace }) {
         onClick={() => {
           travelling?.abort();
           workspace.past.value = null;
+          document.querySelector<HTMLElement>('[role="tree"]')?.focus(); // this button is about to go
         }}
       >
         Back to the present

@@ -3,15 +3,17 @@
 import { useEffect, useState } from "preact/hooks";
 import { Avatar } from "../parts/avatar";
 import { Icon, TypeIcon } from "../parts/icons";
+import { Refusal, unreachable } from "../protocol/refusal";
 import type { Property } from "../protocol/types";
 import { nameOf } from "../store/graph";
 import { lastTouch } from "../store/last-touch";
 import { ago, propertiesOf, typeOf } from "../store/schema";
 import type { Workspace } from "../store/workspace";
 import type { Actions } from "../tree/actions";
-import { PropertyField } from "./fields";
+import { PropertyField, visit } from "./fields";
 
 export function Inspector({ workspace, actions }: { workspace: Workspace; actions: Actions }) {
+  const [added, setAdded] = useState<string | null>(null);
   const graph = workspace.graph();
   const template = workspace.project.template.value;
   const { ids, active } = workspace.selection.value;
@@ -34,7 +36,7 @@ export function Inspector({ workspace, actions }: { workspace: Workspace; action
           <ol>
             {path.map((above) => (
               <li key={above.id}>
-                <button type="button" onClick={() => workspace.goTo(above.id)}>
+                <button type="button" onClick={() => visit(workspace, above.id)}>
                   {nameOf(above) || "No name"}
                 </button>
               </li>
@@ -53,13 +55,21 @@ export function Inspector({ workspace, actions }: { workspace: Workspace; action
           key={`${node.id} ${property.id}`}
           property={property}
           node={node}
+          stamp={node.stamp}
           workspace={workspace}
           actions={actions}
           editable={editable}
+          fresh={added === `${node.id} ${property.id}`}
         />
       ))}
       {template === null && editable && (
-        <NewProperty key={node.id} workspace={workspace} actions={actions} id={node.id} />
+        <NewProperty
+          key={node.id}
+          workspace={workspace}
+          actions={actions}
+          id={node.id}
+          added={(property) => setAdded(`${node.id} ${property}`)}
+        />
       )}
       {workspace.past.value === null && <LastChange key={node.id} workspace={workspace} id={node.id} />}
     </div>
@@ -67,7 +77,17 @@ export function Inspector({ workspace, actions }: { workspace: Workspace; action
 }
 
 /** Without a template, a node takes any property. */
-function NewProperty({ workspace, actions, id }: { workspace: Workspace; actions: Actions; id: string }) {
+function NewProperty({
+  workspace,
+  actions,
+  id,
+  added,
+}: {
+  workspace: Workspace;
+  actions: Actions;
+  id: string;
+  added: (property: string) => void;
+}) {
   const [wrong, setWrong] = useState<string | null>(null);
   return (
     <form
@@ -81,12 +101,11 @@ function NewProperty({ workspace, actions, id }: { workspace: Workspace; actions
         const kind = String(data.get("kind"));
         const property = { id: title, name: title, type: kind === "checkbox" ? "checkbox" : "text" } as const;
         const first = { number: 0, checkbox: false }[kind] ?? "";
-        setWrong(
-          workspace.graph().get(id)?.properties[title] === undefined
-            ? null
-            : "It has that property already: change it above.",
-        );
-        if (workspace.graph().get(id)?.properties[title] === undefined) void actions.setProperty([id], property, first);
+        if (Object.hasOwn(workspace.graph().get(id)?.properties ?? {}, title))
+          return setWrong("It has that property already: change it above.");
+        setWrong(null);
+        added(title);
+        void actions.setProperty([id], property, first);
         form.reset();
       }}
     >
@@ -111,23 +130,26 @@ function NewProperty({ workspace, actions, id }: { workspace: Workspace; actions
 
 function LastChange({ workspace, id }: { workspace: Workspace; id: string }) {
   const { project } = workspace;
-  const [earlier, setEarlier] = useState<number | null>(null);
+  const [looked, setLooked] = useState(false);
   void project.revision.value;
   const touch = project.touches.get(id);
-  const look = (from?: number) => {
-    let current = true;
-    void lastTouch(project, id, from).then((before) => current && setEarlier(before));
-    return () => {
-      current = false;
-    };
+  const look = (asked: boolean) => {
+    void lastTouch(project, id)
+      .catch((error) => {
+        const { words } = error instanceof Refusal ? error : unreachable();
+        if (asked) project.say("The history cannot be read", words, "refusal");
+      })
+      .then(() => setLooked(true));
   };
-  useEffect(() => (touch ? undefined : look()), [touch === undefined]);
+  useEffect(() => {
+    if (!touch) look(false);
+  }, [touch === undefined]);
   if (!touch) {
-    if (earlier === null || earlier === 0) return null;
+    if (!looked || project.knownFrom === 0) return null;
     return (
       <p class="last-change muted">
-        Not changed since version {earlier}.{" "}
-        <button type="button" class="button bare" onClick={() => look(earlier)}>
+        Not changed since version {project.knownFrom}.{" "}
+        <button type="button" class="button bare" onClick={() => look(true)}>
           Look further back
         </button>
       </p>
