@@ -2,7 +2,7 @@
 
 import type { ErrorBody } from "./types";
 
-/** Codes that say: nothing happened, the same call may succeed in a moment. */
+/** Codes that say: the same call, under the same id, may succeed in a moment. */
 const PASSING = new Set([
   "BUSY",
   "RATE_LIMITED",
@@ -10,7 +10,7 @@ const PASSING = new Set([
   "STORAGE_FULL",
   "STORAGE_FAILED",
   "STORAGE_UNCERTAIN",
-  "INTERNAL",
+  "UNREACHABLE",
 ]);
 
 /** What to do next, by code; a sentence of its own behind the server's message. */
@@ -53,7 +53,7 @@ const ADVICE: Record<string, string> = {
   STORAGE_FULL: "Make room on the server's disk; what you did is sent again by itself.",
   STORAGE_FAILED: "Look at the server's disk and its log; what you did is sent again by itself.",
   STORAGE_UNCERTAIN: "Restart the server: it then tells whether this was saved.",
-  INTERNAL: "Look at the server's log; what you did is sent again by itself.",
+  INTERNAL: "Look at the server's log, then do it again.",
   HOST_NOT_ALLOWED: "Open the page under the name that the server knows (TALUS_ALLOWED_HOSTS).",
   LAST_OWNER: "Make somebody else an owner first.",
   UNREACHABLE: "Check that the server runs and that you are on its network, then try again.",
@@ -90,6 +90,11 @@ export function refusalIn(answer: unknown): Refusal | null {
   if (typeof answer !== "object" || answer === null || !("error" in answer)) return null;
   const error = (answer as { error: Partial<ErrorBody> }).error;
   return new Refusal({ ...error, code: error.code ?? "INTERNAL", message: error.message ?? "The server refused" });
+}
+
+/** An answer that is none. */
+export function strange(): Refusal {
+  return new Refusal({ code: "INTERNAL", message: "The server did not understand" });
 }
 
 export function unreachable(): Refusal {

@@ -1,8 +1,10 @@
 /** The REST calls that the page makes. Each returns the answer's body or throws a `Refusal`. */
 
 import { actor, signedOut, token } from "./identity";
-import { Refusal, refusalIn, unreachable } from "./refusal";
+import { refusalIn, strange, unreachable } from "./refusal";
 import type {
+  Command,
+  CommandAnswer,
   CommitLine,
   Fact,
   GraphPayload,
@@ -45,7 +47,7 @@ async function call<Answer>(
     throw unreachable();
   }
   if (!response.ok) {
-    const refusal = refusalIn(answer) ?? new Refusal({ code: "INTERNAL", message: "The server did not understand" });
+    const refusal = refusalIn(answer) ?? strange();
     if (refusal.code === "UNAUTHENTICATED") signedOut.value = true;
     throw refusal;
   }
@@ -55,6 +57,8 @@ async function call<Answer>(
 const session = (id: string) => `/sessions/${encodeURIComponent(id)}`;
 
 export const rest = {
+  execute: (body: { session_id: string; command_id: string } & Command) =>
+    call<CommandAnswer>("POST", "/commands/execute", {}, body),
   sessions: (cursor?: string, limit = 50) =>
     call<{ sessions: SessionLine[]; total: number; next_cursor: string | null }>("GET", "/sessions", { limit, cursor }),
   createSession: (name: string) => call<{ session_id: string }>("POST", "/sessions", {}, { name }),

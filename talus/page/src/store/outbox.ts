@@ -6,7 +6,7 @@
  * id, under which the server carries it out once, however often it is sent.
  */
 
-import { type Refusal, refusalIn, unreachable } from "../protocol/refusal";
+import { type Refusal, refusalIn, strange } from "../protocol/refusal";
 import type { Command, CommandAnswer, Single } from "../protocol/types";
 
 /** Whose changes an undo or redo looks at: everybody's, or one's own. */
@@ -122,7 +122,7 @@ export class Outbox {
     }
     if (this.sending !== pending) return; // the connection ended; it is sent again, and answered as a duplicate
     this.sending = null;
-    const refusal = refusalIn(answer) ?? (isAnswer(answer) ? null : unreachable());
+    const refusal = isAnswer(answer) ? null : (refusalIn(answer) ?? strange());
     if (refusal?.passing) {
       this.held = refusal;
       this.retry = setTimeout(() => {

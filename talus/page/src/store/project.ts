@@ -80,6 +80,7 @@ export interface Commit {
 export const MARK_MS = 2_500;
 const PRESENCE_MS = 150;
 const UNSEEN_MS = 100;
+const MOST_BYTES = 900_000; // of a call on the socket; the server takes 1,000,000 with its envelope
 const MOST_MESSAGES = 4;
 
 /** Projects that were left with edits that are not saved: these are still sent, or go to whoever opens it again. */
@@ -376,7 +377,7 @@ export class Project {
       this.outbox.connect();
     } catch (error) {
       if (this.closed || turn !== this.fetching) return;
-      if (error instanceof Refusal && !error.passing && error.code !== "UNREACHABLE") this.fail(error);
+      if (error instanceof Refusal && !error.passing) this.fail(error);
       else setTimeout(() => turn === this.fetching && void this.fetch(), 1_000);
     }
   }
@@ -546,8 +547,22 @@ export class Project {
 
   private send({ id, call }: Pending): Promise<unknown> {
     const common = { session_id: this.id, command_id: id };
-    if (call.kind === "command") return this.emit("execute_command", { ...common, ...call.command });
+    if (call.kind === "command") {
+      const body = { ...common, ...call.command };
+      if (new Blob([JSON.stringify(body)]).size > MOST_BYTES) return this.post(body);
+      return this.emit("execute_command", body);
+    }
     return this.emit(`${call.kind}_command`, call.scope === "actor" ? { ...common, scope: "actor" } : common);
+  }
+
+  /** What is too large for the socket, which would end over it, goes the other way. */
+  private async post(body: Parameters<typeof rest.execute>[0]): Promise<unknown> {
+    try {
+      return await rest.execute(body);
+    } catch (error) {
+      if (error instanceof Refusal) return { error: { code: error.code, message: error.message } };
+      throw error;
+    }
   }
 
   private emit(event: string, payload: unknown): Promise<unknown> {

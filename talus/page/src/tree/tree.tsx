@@ -58,12 +58,13 @@ export function Tree({ workspace, actions, search, help }: Props) {
       element.scrollTop = top + 2 * height - element.clientHeight;
   }, [workspace.reveal.value]);
 
+  const past = workspace.past.value !== null;
   // The selected node was deleted, or its branch closed by a filter: go on from what stands nearest.
   const lastPlace = useRef(0);
   const place = active === null ? undefined : workspace.places.value.get(active);
   useEffect(() => {
     if (place !== undefined) lastPlace.current = place;
-    else if (active !== null && !graph.get(active)) {
+    else if (active !== null && !past && !graph.get(active)) {
       const next = [...ids].find((id) => graph.get(id)) ?? rows[Math.min(lastPlace.current, rows.length - 1)]?.id;
       if (next !== undefined && ids.has(next)) workspace.selection.value = { ids, active: next, anchor: next };
       else workspace.select(next === undefined || next === DRAFT ? null : next);
@@ -71,7 +72,6 @@ export function Tree({ workspace, actions, search, help }: Props) {
   });
 
   // What was deleted is selected no more: else the rest could be changed together no longer.
-  const past = workspace.past.value !== null;
   useEffect(() => {
     const left = past ? [] : [...ids].filter((id) => graph.get(id));
     if (left.length && left.length < ids.size)

@@ -66,7 +66,7 @@ function Opened({ project, workspace, actions, leave }: Props) {
 
   useEffect(() => {
     const key = (event: KeyboardEvent) => {
-      const typing = (event.target as Element).closest?.("input, textarea, select, dialog, [role=menu]");
+      const typing = (event.target as Element).closest?.(TYPING);
       if (event.key === "F6") {
         event.preventDefault();
         return nextPart(event.shiftKey);
@@ -235,6 +235,9 @@ function Opened({ project, workspace, actions, leave }: Props) {
     </div>
   );
 }
+
+/** What takes letters itself; a checkbox or a slider does not. */
+const TYPING = "input:not([type=checkbox], [type=radio], [type=range]), textarea, select, dialog, [role=menu]";
 
 /** F6 goes from header to tree to panel, as in a desktop program. */
 function nextPart(back: boolean): void {

@@ -315,6 +315,19 @@ def test_a_line_shows_the_tree_as_it_was_and_nothing_can_be_changed(server: Serv
     expect(tree(page).get_by_role("textbox")).to_be_focused()
 
 
+def test_the_selection_outlives_a_time_before_it(server: Server, open_page) -> None:
+    """Given a selected node, when a time before it is looked at, then it is selected on the way back."""
+    session_id, root = project(server, "workshop-build", "Boat")
+    outline(server, session_id, root, TREE, "assembly")
+    page = open_page(server, f"/s/{session_id}?view=history")
+    select(page, "Keel")
+    page.locator(".commit", has_text='"Boat"').press("Enter")
+    expect(banner(page)).to_be_visible()
+    expect(row(page, "Keel")).to_have_count(0)
+    page.get_by_role("button", name="Back to the present").click()
+    expect(row(page, "Keel")).to_have_attribute("aria-selected", "true")
+
+
 def test_the_slider_goes_to_any_moment_by_keyboard_and_by_mouse(server: Server, open_page) -> None:
     """Given ten versions, when the slider is moved, then the tree of each is shown."""
     session_id = server.new_session(name="Boat")

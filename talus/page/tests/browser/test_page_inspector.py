@@ -296,6 +296,30 @@ def test_what_only_the_server_can_refuse_is_said_at_the_field_and_not_lost(house
     assert house.version == before + 1
 
 
+def test_what_is_too_large_for_the_socket_goes_another_way(house: House, open_page) -> None:
+    """Given a text past what a socket takes, when it is saved, then it is refused, and nothing else waits."""
+    page = open_page(house.server, house.path)
+    field(page, "Owner").fill("x" * 1_100_000)
+    press(page, "Enter")
+    expect(wrong(page, "Owner")).to_contain_text("A value takes at most 262144 bytes")
+    press(page, "Escape")
+    field(page, "Count").fill("3")
+    press(page, "Enter")
+    saved(page)
+    assert house.properties()["count"] == 3
+
+
+def test_undo_is_a_key_where_nothing_is_typed(house: House, open_page) -> None:
+    """Given a box that was just ticked, when Ctrl+Z is pressed, then it is not ticked any more."""
+    page = open_page(house.server, house.path)
+    field(page, "Fragile").check()
+    saved(page)
+    press(page, "Control+z")
+    expect(field(page, "Fragile")).not_to_be_checked()
+    saved(page)
+    assert "fragile" not in house.properties()
+
+
 def test_what_was_typed_into_a_node_that_somebody_deletes_is_handed_back(house: House, open_page) -> None:
     """Given an unfinished text, when Bob deletes its node, then a message says so and holds the text."""
     page = open_page(house.server, house.path)

@@ -736,6 +736,22 @@ def test_an_outline_of_another_program_becomes_nodes(server: Server, open_page) 
     expect(messages(page, "There is no text to paste")).to_be_visible()
 
 
+def test_a_paste_past_what_the_socket_takes_is_one_step_all_the_same(server: Server, open_page) -> None:
+    """Given 8,000 lines, when they are pasted, then they come in one commit all the same."""
+    session_id = server.new_session(name="Long")
+    server.create(session_id, blueprint_type_id="item", name="Top")
+    page = open_page(server, f"/s/{session_id}")
+    select(page, "Top")
+    clipboard(page, "paste", {"text/plain": "\n".join(f"Line {at} of many" for at in range(8_000))})
+    expect(row(page, "Line 0 of many")).to_be_visible()
+    saved(page)
+    assert len(server.graph(session_id)["roots"][0]["children"]) == 8_000
+    assert version(server, session_id) == 2
+    page.keyboard.press("Control+z")
+    shows(page, ["Top"])
+    saved(page)
+
+
 def test_only_what_the_template_allows_is_offered(server: Server, open_page) -> None:
     """Given a template, when children, types and new parents are offered, then only those that it allows."""
     session_id, _ = bronco(server)
@@ -1015,7 +1031,7 @@ def test_what_is_typed_has_a_clear_end_where_its_row_is_deleted(server: Server, 
 
 
 def test_a_new_row_stays_behind_the_row_it_was_begun_at(server, open_page) -> None:
-    """Given a new row, when others add and take siblings before it, then it is made behind the same sibling."""
+    """Given a new row, when others work before it, then it is made behind the same sibling."""
     session_id, ids = plain(server, "Alpha\nBeta\nGamma\nDelta")
     page = open_page(server, f"/s/{session_id}")
     select(page, "Beta")
@@ -1037,7 +1053,7 @@ def test_a_new_row_stays_behind_the_row_it_was_begun_at(server, open_page) -> No
 
 
 def test_f6_goes_to_the_tree_and_a_dialog_to_its_field(server, open_page) -> None:
-    """Given a keyboard, when F6 comes to the main part or Move to opens, then the tree, or the field, has the focus."""
+    """Given a keyboard, when F6 comes to the tree or Move to opens, then that has the focus."""
     session_id, _ = bronco(server)
     page = open_page(server, f"/s/{session_id}")
     select(page, "Hood")
