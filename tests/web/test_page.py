@@ -143,7 +143,9 @@ def test_no_wheel_is_made_without_the_page(tmp_path: Path) -> None:
     """Given a checkout in which the page was not built, when pip makes a wheel, then it says what to do."""
     for part in ("pyproject.toml", "setup.cfg", "README.md"):
         shutil.copyfile(REPOSITORY / part, tmp_path / part)
-    left = shutil.ignore_patterns("static", "page", "node_modules", "__pycache__", "*.db*", "snapshots", "backups")
+    left = shutil.ignore_patterns(
+        "static", "page", "node_modules", "__pycache__", "*.db*", "snapshots", "backups"
+    )
     for part in ("talus", "data", "scripts"):
         shutil.copytree(REPOSITORY / part, tmp_path / part, ignore=left)
     wheel = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(tmp_path)]

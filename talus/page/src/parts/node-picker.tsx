@@ -59,6 +59,7 @@ export function NodePicker({ label, graph, accepts, nothing, pick, cancel }: Pro
         class="field"
         type="text"
         role="combobox"
+        autofocus
         aria-label={label}
         aria-expanded="true"
         aria-controls={id}

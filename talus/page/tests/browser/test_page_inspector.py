@@ -505,7 +505,7 @@ def test_who_changed_it_last_is_told_live_and_after_a_reload(house: House, open_
     """Given a node, when it is changed or moved, then the panel says who did that; after a reload too."""
     page = open_page(house.server, house.path)
     last = details(page).locator(".last-change")
-    expect(last).to_have_text("Aanonymous made it just now")
+    expect(last).to_have_text("anonymous made it just now")
     house.set("price", 5)
     expect(last).to_contain_text("Bob changed Price just now")
     page.reload()
