@@ -31,7 +31,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-NODE_FOLDERS = ("tests/clients", "scripts/bench/node")
+NODE_FOLDERS = ("talus/page", "tests/clients", "scripts/bench/node")
 SERVICE_TIMEOUT_S = 120.0
 
 # The first release without a known vulnerability, and the youngest one that it cured; None where none was
@@ -49,6 +49,7 @@ FLOORS: dict[str, str | None] = {
     "msgspec": None,
     "mypy": None,
     "peewee": None,
+    "playwright": "1.56.0",  # CVE-2025-59288
     "pyjwt": "2.15.0",  # CVE-2026-102275
     "pip-audit": None,
     "pytest": "9.0.3",  # CVE-2025-71176
@@ -69,9 +70,14 @@ FLOORS: dict[str, str | None] = {
 NODE_FLOORS = {
     "cookie": "0.7.0",  # CVE-2024-47764
     "engine.io": "6.4.2",  # CVE-2023-31125
+    "esbuild": "0.25.0",  # GHSA-67mh-4wv8-2f99
+    "markdown-it": "14.1.1",  # CVE-2026-2327
+    "preact": "10.28.2",  # CVE-2026-22028
     "socket.io": "4.6.2",  # CVE-2024-38355
     "socket.io-parser": "4.2.7",  # CVE-2026-69185
     "tough-cookie": "4.1.3",  # CVE-2023-26136
+    "vite": "7.1.11",  # CVE-2025-62522
+    "vitest": "3.0.5",  # CVE-2025-24964
     "ws": "8.20.1",  # CVE-2026-45736
 }
 

@@ -16,6 +16,7 @@ from talus.core.errors import NotFound
 from talus.web.page import Page
 from tests.support.server import REPOSITORY, Server
 
+FIRST_VIEW_BYTES = 80_000  # of JavaScript, compressed, before the page shows something
 SCRIPT = b"export const page = 1;\n"
 
 
@@ -119,6 +120,8 @@ def test_the_built_page_is_served_with_a_policy(shared_server: Server) -> None:
         for part in parts:
             piece = browser.get(f"{shared_server.url}/assets/{part}")
             assert piece.status_code == 200 and piece.headers["Content-Encoding"] == "gzip", part
+            if part.endswith(".js"):
+                assert int(piece.headers["Content-Length"]) <= FIRST_VIEW_BYTES
         assert "<script>" not in answer.text and "<style" not in answer.text
         wrong = browser.post(shared_server.url + "/", json={})
         assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "METHOD_NOT_ALLOWED")

@@ -15,10 +15,11 @@ interface Props {
 export function Dialog({ title, close, wide, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useId();
-  // Before the effects of what it holds: a field there may then take the focus.
   useLayoutEffect(() => {
     const before = document.activeElement;
     dialog.current?.showModal();
+    // Where something is to be looked for, that comes before the button that closes it.
+    dialog.current?.querySelector<HTMLElement>('[role="combobox"]')?.focus();
     return () => {
       dialog.current?.close();
       if (before instanceof HTMLElement) before.focus();

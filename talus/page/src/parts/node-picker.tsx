@@ -59,7 +59,6 @@ export function NodePicker({ label, graph, accepts, nothing, pick, cancel }: Pro
         class="field"
         type="text"
         role="combobox"
-        autofocus
         aria-label={label}
         aria-expanded="true"
         aria-controls={id}

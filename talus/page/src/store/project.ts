@@ -18,7 +18,6 @@ import {
   type Closing,
   type Command,
   type ErrorBody,
-  type Fact,
   GRAPH_EVENTS,
   type GraphEvent,
   type Joined,
@@ -30,37 +29,15 @@ import {
 import { Graph, Misfit } from "./graph";
 import { newId } from "./ids";
 import { type Call, Outbox, type Pending, type Scope } from "./outbox";
+import { People, type PresenceNotice } from "./people";
 import { predict } from "./predict";
+import { type Commit, Touches } from "./touches";
 
 /**
  * opening: nothing is shown yet. live: all that is known is here. catching-up: joined, facts are missing.
  * reconnecting: the connection is gone. gone: deleted, or not to be seen. read-only is a role, not a state.
  */
 export type Connection = "opening" | "live" | "catching-up" | "reconnecting" | "gone";
-
-export interface Person {
-  client: string;
-  actor: string;
-  /** The node that they have selected. */
-  node: string | null;
-  self: boolean;
-}
-
-/** A change by somebody else that is shown for a moment. */
-export interface Mark {
-  actor: string;
-  until: number;
-}
-
-export interface Touch {
-  /** The node. */
-  id: string;
-  actor: string;
-  timestamp: string;
-  version: number;
-  /** The property that was set, `place`, or `node` for the whole of it. */
-  what: string;
-}
 
 export interface Message {
   id: number;
@@ -72,12 +49,6 @@ export interface Message {
   more: string[];
 }
 
-export interface Commit {
-  closing: Closing;
-  events: GraphEvent[];
-}
-
-export const MARK_MS = 2_500;
 const PRESENCE_MS = 150;
 const UNSEEN_MS = 100;
 const MOST_BYTES = 900_000; // of a call on the socket; the server takes 1,000,000 with its envelope
@@ -93,25 +64,10 @@ export class Project {
   readonly connection: Signal<Connection> = signal("opening");
   readonly info = signal<SessionInfo | null>(null);
   readonly template = signal<Template | null>(null);
-  readonly people = signal<Person[]>([]);
-  /** Where the others are, by node. */
-  readonly watching = computed(() => {
-    const by = new Map<string, Person[]>();
-    for (const person of this.people.value) {
-      if (person.self || person.node === null) continue;
-      const there = by.get(person.node);
-      if (there) there.push(person);
-      else by.set(person.node, [person]);
-    }
-    return by;
-  });
-  /** How many are here, those beyond the first 100 included. */
-  readonly present = signal(1);
   /** Edits that are not known to be saved. */
   readonly unsaved = signal(0);
   /** Why an edit has to wait though the server answers. */
   readonly held = signal<Refusal | null>(null);
-  readonly marks = signal<ReadonlyMap<string, Mark>>(new Map());
   readonly messages = signal<Message[]>([]);
   readonly role = signal<Role>(token.value === null ? "owner" : "viewer"); // until the server has told
   readonly mayEdit = computed(() => this.role.value !== "viewer");
@@ -120,10 +76,8 @@ export class Project {
   readonly networkOff = signal(!navigator.onLine);
 
   graph = new Graph();
-  /** Who touched a node last, as far as this client has heard or asked for. */
-  readonly touches = new Map<string, Touch>();
-  /** The version from which on `touches` is complete. */
-  knownFrom = 0;
+  readonly people = new People();
+  readonly touches = new Touches();
 
   private readonly socket: Socket;
   private readonly outbox: Outbox;
@@ -136,10 +90,8 @@ export class Project {
   private frame = 0;
   private unseen: ReturnType<typeof setTimeout> | undefined;
   private takeBacks: (() => void)[] = [];
-  private readonly clients = new Map<string, ClientPayload>();
   private presence: PresenceState = {};
   private presenceTimer: ReturnType<typeof setTimeout> | undefined;
-  private markTimer: ReturnType<typeof setTimeout> | undefined;
   private fetching = 0;
   private closed = false;
   private messageIds = 0;
@@ -251,7 +203,7 @@ export class Project {
     for (const stop of this.unsubscribe) stop();
     this.cancelFrame();
     clearTimeout(this.presenceTimer);
-    clearTimeout(this.markTimer);
+    this.touches.close();
     this.outbox.disconnect();
     this.socket.disconnect();
     window.removeEventListener("online", this.networkChanged);
@@ -278,24 +230,13 @@ export class Project {
     });
     socket.on("joined", (joined: Joined) => {
       if (joined.session_id !== this.id) return;
-      this.clients.clear();
-      for (const client of joined.clients) this.clients.set(client.client_id, client);
-      this.countPeople(joined.active_clients);
+      this.people.joined(joined);
     });
     for (const event of GRAPH_EVENTS) socket.on(event, (fact: GraphEvent) => this.hear(fact));
     for (const event of CLOSING_EVENTS) socket.on(event, (fact: Closing) => this.whole(fact));
-    socket.on("session:connected", (notice: ClientPayload & { active_clients: number }) => {
-      this.clients.set(notice.client_id, { ...notice, state: this.clients.get(notice.client_id)?.state ?? null });
-      this.countPeople(notice.active_clients);
-    });
-    socket.on("session:disconnected", (notice: ClientPayload & { active_clients: number }) => {
-      this.clients.delete(notice.client_id);
-      this.countPeople(notice.active_clients);
-    });
-    socket.on("session:presence", (notice: ClientPayload) => {
-      this.clients.set(notice.client_id, notice);
-      this.countPeople();
-    });
+    socket.on("session:connected", (notice: PresenceNotice) => this.people.came(notice));
+    socket.on("session:disconnected", (notice: PresenceNotice) => this.people.went(notice));
+    socket.on("session:presence", (notice: ClientPayload) => this.people.showed(notice));
     socket.on("session:deleted", () =>
       this.fail(new Refusal({ code: "INVALID_SESSION", message: "This project was deleted" })),
     );
@@ -370,8 +311,7 @@ export class Project {
         this.epoch = payload.epoch;
         this.base = payload.version;
         this.stale = false;
-        this.touches.clear();
-        this.knownFrom = payload.version;
+        this.touches.forget(payload.version);
         this.flush();
       });
       this.outbox.connect();
@@ -407,8 +347,7 @@ export class Project {
     this.commits = [];
     this.events = []; // cut off in the middle: the whole commit comes again
     this.fetching++; // what is being fetched is of a connection that is gone
-    this.clients.clear();
-    this.countPeople(1);
+    this.people.lost();
     if (this.connection.value !== "gone") this.connection.value = this.base < 0 ? "opening" : "reconnecting";
   }
 
@@ -473,7 +412,10 @@ export class Project {
       return;
     }
     batch(() => {
-      for (const commit of due) this.note(commit, mine);
+      for (const commit of due) {
+        const { closing } = commit;
+        this.touches.note(commit, closing.replayed !== true && !mine.has(closing.by ?? closing.command_id));
+      }
       this.outbox.confirm(this.base, ids);
       this.foresee();
       this.version.value = this.base;
@@ -499,30 +441,6 @@ export class Project {
     } catch (error) {
       if (!(error instanceof Misfit)) throw error; // the server's answer will tell
     }
-  }
-
-  /** Who did what, for the inspector; and a mark in their colour where it was somebody else. */
-  private note({ closing, events }: Commit, mine: ReadonlySet<string>): void {
-    const who = closing.actor ?? "anonymous";
-    const foreign = !mine.has(closing.by ?? closing.command_id) && closing.replayed !== true;
-    const marked = foreign && events.length <= 2_000 ? new Map(this.marks.value) : null;
-    const until = Date.now() + MARK_MS;
-    for (const event of events) {
-      const touch = touchOf(event);
-      if (!touch) continue;
-      this.touches.set(touch.id, latest(this.touches.get(touch.id), touch));
-      marked?.set(touch.id, { actor: who, until });
-    }
-    if (marked) {
-      this.marks.value = marked;
-      this.markTimer ??= setTimeout(() => this.unmark(), MARK_MS);
-    }
-  }
-
-  private unmark(): void {
-    const now = Date.now();
-    this.marks.value = new Map([...this.marks.value].filter(([, mark]) => mark.until > now));
-    this.markTimer = this.marks.value.size ? setTimeout(() => this.unmark(), MARK_MS / 4) : undefined;
   }
 
   // -- calls --
@@ -593,51 +511,10 @@ export class Project {
     if (this.isLeft && !this.outbox.waiting.length) this.end();
   }
 
-  // -- people --
-
   private sendPresence(): void {
     clearTimeout(this.presenceTimer);
     this.presenceTimer = undefined;
     if (this.socket.connected)
       this.socket.emit("update_presence", { session_id: this.id, state: this.presence }, () => {});
-  }
-
-  private countPeople(present?: number): void {
-    if (present !== undefined) this.present.value = present;
-    this.people.value = [...this.clients.values()].map(({ client_id, actor, state }) => ({
-      client: client_id,
-      actor,
-      node: nodeIn(state),
-      self: client_id === this.socket.id,
-    }));
-  }
-}
-
-function nodeIn(state: unknown): string | null {
-  if (typeof state !== "object" || state === null || !("node" in state)) return null;
-  return typeof state.node === "string" ? state.node : null;
-}
-
-/** The later of two; of one commit, the making of a node and not its place, which comes with it. */
-export function latest(known: Touch | undefined, touch: Touch): Touch {
-  if (!known || known.version < touch.version) return touch;
-  return known.version === touch.version && known.what !== "node" ? touch : known;
-}
-
-/** What an event says about who touched which node; null for one that closes a commit. */
-export function touchOf(event: Fact): Touch | null {
-  const told = { actor: event.actor ?? "anonymous", timestamp: event.timestamp, version: event.version };
-  switch (event.event) {
-    case "node-created":
-      return { ...told, id: event.node.id, what: "node" };
-    case "node-linked":
-    case "node-unlinked":
-      return { ...told, id: event.child_id, what: "place" };
-    case "property-changed":
-      return { ...told, id: event.node_id, what: event.property_id };
-    case "node-deleted":
-      return { ...told, id: event.node_id, what: "node" };
-    default:
-      return null;
   }
 }

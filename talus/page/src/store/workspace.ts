@@ -10,7 +10,8 @@ import type { CommitLine } from "../protocol/types";
 import { type Filter, type Found, find, isActive, NO_FILTER, readFilter, writeFilter } from "./filter";
 import type { Graph } from "./graph";
 import type { Scope } from "./outbox";
-import type { Commit, Project } from "./project";
+import type { Project } from "./project";
+import type { Commit } from "./touches";
 
 export interface Selection {
   ids: ReadonlySet<string>;

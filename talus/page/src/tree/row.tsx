@@ -6,8 +6,9 @@ import type { Place } from "../parts/menu";
 import type { Template } from "../protocol/types";
 import { colorOf } from "../store/colors";
 import { type Node, nameOf } from "../store/graph";
-import type { Mark, Person } from "../store/project";
+import type { Person } from "../store/people";
 import { day, optionOf, statusOf, typeOf } from "../store/schema";
+import type { Mark } from "../store/touches";
 import type { Row, Workspace } from "../store/workspace";
 import type { Actions } from "./actions";
 

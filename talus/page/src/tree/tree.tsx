@@ -163,8 +163,8 @@ export function Tree({ workspace, actions, search, help }: Props) {
   if (place !== undefined && (place < first || place >= end) && place !== typing) shown.push(place);
   const template = workspace.project.template.value;
   const editable = workspace.editable.value;
-  const marks = past ? NOTHING : workspace.project.marks.value;
-  const watching = past ? NOTHING : workspace.project.watching.value;
+  const marks = past ? NOTHING : workspace.project.touches.marks.value;
+  const watching = past ? NOTHING : workspace.project.people.watching.value;
   // One object for all rows and all times: a row is drawn again when what it shows has changed, and only then.
   const owner = useRef<RowOwner>({ workspace, actions, openMenu: () => {}, openStatus: () => {}, done: focus }).current;
   owner.openMenu = (at) => setMenu({ kind: "node", at });

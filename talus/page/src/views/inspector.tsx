@@ -6,11 +6,11 @@ import { Icon, TypeIcon } from "../parts/icons";
 import { Refusal, unreachable } from "../protocol/refusal";
 import type { Property } from "../protocol/types";
 import { nameOf } from "../store/graph";
-import { lastTouch } from "../store/last-touch";
 import { ago, propertiesOf, typeOf } from "../store/schema";
 import type { Workspace } from "../store/workspace";
 import type { Actions } from "../tree/actions";
-import { PropertyField, visit } from "./fields";
+import { PropertyField } from "./fields/field";
+import { visit } from "./fields/reference";
 
 export function Inspector({ workspace, actions }: { workspace: Workspace; actions: Actions }) {
   const [added, setAdded] = useState<string | null>(null);
@@ -132,9 +132,11 @@ function LastChange({ workspace, id }: { workspace: Workspace; id: string }) {
   const { project } = workspace;
   const [looked, setLooked] = useState(false);
   void project.revision.value;
+  const known = project.touches.knownFrom.value; // read before the touch: a look-up changes both
   const touch = project.touches.get(id);
   const look = (asked: boolean) => {
-    void lastTouch(project, id)
+    void project.touches
+      .lookUp(project.id, id)
       .catch((error) => {
         const { words } = error instanceof Refusal ? error : unreachable();
         if (asked) project.say("The history cannot be read", words, "refusal");
@@ -145,10 +147,10 @@ function LastChange({ workspace, id }: { workspace: Workspace; id: string }) {
     if (!touch) look(false);
   }, [touch === undefined]);
   if (!touch) {
-    if (!looked || project.knownFrom === 0) return null;
+    if (!looked || known === 0) return null;
     return (
       <p class="last-change muted">
-        Not changed since version {project.knownFrom}.{" "}
+        Not changed since version {known}.{" "}
         <button type="button" class="button bare" onClick={() => look(true)}>
           Look further back
         </button>

@@ -253,10 +253,10 @@ const SHOWN = 4;
 /** Who is here: a click goes to what they have selected. */
 function People({ workspace }: { workspace: Workspace }) {
   const { project } = workspace;
-  const others = project.people.value.filter((person) => !person.self);
+  const others = project.people.list.value.filter((person) => !person.self);
   const byActor = [...new Map(others.map((person) => [person.actor, person])).values()];
   // Persons beyond those shown, and clients beyond the hundred of which the server tells more.
-  const more = byActor.length - SHOWN + Math.max(0, project.present.value - 1 - others.length);
+  const more = byActor.length - SHOWN + Math.max(0, project.people.present.value - 1 - others.length);
   if (!others.length) return null;
   return (
     <ul class="people" aria-label="Who is here">
