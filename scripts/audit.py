@@ -71,13 +71,14 @@ NODE_FLOORS = {
     "cookie": "0.7.0",  # CVE-2024-47764
     "engine.io": "6.4.2",  # CVE-2023-31125
     "esbuild": "0.25.0",  # GHSA-67mh-4wv8-2f99
+    "linkify-it": "5.0.2",  # CVE-2026-59887
     "markdown-it": "14.1.1",  # CVE-2026-2327
     "preact": "10.28.2",  # CVE-2026-22028
     "socket.io": "4.6.2",  # CVE-2024-38355
     "socket.io-parser": "4.2.7",  # CVE-2026-69185
     "tough-cookie": "4.1.3",  # CVE-2023-26136
-    "vite": "7.1.11",  # CVE-2025-62522
-    "vitest": "3.0.5",  # CVE-2025-24964
+    "vite": "7.3.2",  # CVE-2026-39363
+    "vitest": "3.2.6",  # CVE-2026-47429
     "ws": "8.20.1",  # CVE-2026-45736
 }
 

@@ -216,7 +216,7 @@ def test_a_finding_is_a_line_and_an_exit_code(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     (tmp_path / "setup.cfg").write_text("[options]\ninstall_requires =\n    # why\n    bottle >=0.12\n")
-    (tmp_path / "talus").mkdir()
+    (tmp_path / "talus").mkdir(exist_ok=True)
     (tmp_path / "talus/bad.py").write_text("import shelve\n")
     ended = run_audit(tmp_path / "scripts/audit.py")
     assert ended.returncode == 1, ended.stderr
