@@ -130,6 +130,20 @@ export function display(property: Property, value: Json | undefined, graph: Grap
   }
 }
 
+/** A commit in the words of the template: the server's summary has the ids of types and properties. */
+export function inWords(template: Template | null, summary: string): string {
+  return summary
+    .replace(/^(Set|Cleared) (.+?) of (?=["(])/, (same, verb, id) => {
+      const properties = template?.node_types.flatMap((type) => type.properties) ?? [];
+      const name = properties.find((each) => each.id === id)?.name;
+      return name === undefined ? same : `${verb} “${name}” of `;
+    })
+    .replace(
+      /^(Created|Deleted) (.+?) (?=["(])/,
+      (_, verb, id) => `${verb} ${typeOf(template, id).name.toLowerCase()} `,
+    );
+}
+
 /** A day of the calendar, short; the year where it is another one. */
 export function day(text: string): string {
   const date = new Date(`${text}T00:00:00`);

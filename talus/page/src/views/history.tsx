@@ -5,9 +5,9 @@ import { Avatar } from "../parts/avatar";
 import { Icon } from "../parts/icons";
 import { Refusal, unreachable } from "../protocol/refusal";
 import { rest } from "../protocol/rest";
-import type { CommitLine } from "../protocol/types";
+import type { CommitLine, Template } from "../protocol/types";
 import { Graph } from "../store/graph";
-import { ago } from "../store/schema";
+import { ago, inWords } from "../store/schema";
 import type { Workspace } from "../store/workspace";
 import type { Actions } from "../tree/actions";
 
@@ -68,7 +68,7 @@ export function History({ workspace, actions }: { workspace: Workspace; actions:
     };
   }, [project]);
 
-  const lines = tell(commits ?? []);
+  const lines = tell(project.template.value, commits ?? []);
   const past = workspace.past.value;
   const editable = workspace.editable.value;
   const own = workspace.scope.value === "actor";
@@ -164,17 +164,20 @@ interface Line {
 }
 
 /** Whether a line is undone is told by those above it: it was read before they were. */
-function tell(commits: readonly CommitLine[]): Line[] {
+function tell(template: Template | null, commits: readonly CommitLine[]): Line[] {
   const byId = new Map(commits.map((each) => [each.command_id, each]));
   const undone = new Map<string, boolean>();
   return commits.map((commit) => {
     const { target, command_type } = commit;
-    if (target === undefined)
-      return { commit, words: commit.summary, undone: undone.get(commit.command_id) ?? commit.undone };
+    if (target === undefined) {
+      const words = inWords(template, commit.summary);
+      return { commit, words, undone: undone.get(commit.command_id) ?? commit.undone };
+    }
     if (!undone.has(target)) undone.set(target, command_type === "Undo");
     const summary = byId.get(target)?.summary;
     const verb = command_type === "Undo" ? "Undid" : "Did again";
-    return { commit, words: summary === undefined ? commit.summary : `${verb}: ${summary}`, undone: false };
+    const words = summary === undefined ? commit.summary : `${verb}: ${inWords(template, summary)}`;
+    return { commit, words, undone: false };
   });
 }
 
@@ -241,14 +244,15 @@ function Slider({ workspace }: { workspace: Workspace }) {
 /** While the past is shown, nobody should take it for the present. */
 export function PastBar({ workspace }: { workspace: Workspace }) {
   const past = workspace.past.value;
+  const template = workspace.project.template.value;
   if (!past) return null;
   return (
     <div class="past-bar" role="status">
       <Icon name="history" />
       <span>
         Version {past.version}
-        {past.commit && `, after ${past.commit.actor}’s change: ${past.commit.summary}`}. This is how it was: nothing
-        can be changed here.
+        {past.commit && `, after ${past.commit.actor}’s change: ${inWords(template, past.commit.summary)}`}. This is how
+        it was: nothing can be changed here.
       </span>
       <button
         type="button"

@@ -556,7 +556,7 @@ def test_the_past_can_be_read_and_not_changed(house: House, open_page) -> None:
     page = open_page(house.server, house.path)
     expect(field(page, "Owner")).to_have_value("Carol")
     page.get_by_role("button", name="History").click()
-    page.get_by_role("button", name=re.compile("Set fragile of")).click()
+    page.get_by_role("button", name=re.compile("Set “Fragile” of")).click()
     page.get_by_role("button", name="Details").click()
     expect(field(page, "Owner")).to_have_value("Bob")
     for name in ("Name", "Owner", "Count", "Price", "Web page"):
