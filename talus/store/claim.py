@@ -20,6 +20,8 @@ import msgspec
 
 from .files import mark_of, synced_folder
 
+MARK_BYTES = 1024  # more than a mark is ever long
+
 
 class Unusable(Exception):
     """The file cannot be opened as a database; the message says why, to the one who runs the server."""
@@ -134,11 +136,10 @@ class Claim:
         self._write()
 
     def _write(self) -> None:
-        text = msgspec.json.encode(self._mark)
-        # In place, for the lock is on this file; half a mark is as good as none, and so is an old one.
+        # In place, for the lock is on this file, and always of one length: a server that is killed while the
+        # file grows or shrinks leaves half a mark. That is as good as none, and costs everybody a new epoch.
         with suppress(OSError):
-            os.pwrite(self._file, text, 0)
-            os.ftruncate(self._file, len(text))
+            os.pwrite(self._file, msgspec.json.encode(self._mark).ljust(MARK_BYTES), 0)
 
     @property
     def lost(self) -> bool:

@@ -163,6 +163,20 @@ def test_more_than_was_left_here_is_no_proof(path: Path) -> None:
     assert work(path) not in (epoch, new)
 
 
+def test_a_mark_never_grows_or_shrinks(path: Path) -> None:
+    """Given a server at work, whatever its mark says, then a kill leaves no half of it."""
+    work(path, "ann")
+    lengths = {mark_of(path).stat().st_size}
+    with closing(Journal(path)) as journal:
+        for state in ("checkpoint", "open"):
+            journal.claim.looks(state, journal.count)
+            lengths.add(mark_of(path).stat().st_size)
+        journal.claim.listens("http://[2001:db8::8a2e:370:7334]:65535")
+        lengths.add(mark_of(path).stat().st_size)
+    lengths.add(mark_of(path).stat().st_size)
+    assert len(lengths) == 1, lengths
+
+
 def test_a_cut_checkpoint_is_no_other_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a server that was killed while it wrote to the file, when it starts again, then the timeline goes
     on, and nobody has to wait until a large file is verified."""

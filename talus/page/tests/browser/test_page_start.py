@@ -300,7 +300,8 @@ def test_nothing_can_be_added_before_the_project_has_come(server: Server, open_p
     page = open_page("about:blank", "", name=None)
     page.route("**/api/v1/graph?*", lambda route: held.append(route))
     page.add_init_script("localStorage.setItem('talus.name', 'Ada')")
-    page.goto(f"{server.url}/s/{session_id}")
+    with page.expect_request("**/api/v1/graph?*"):
+        page.goto(f"{server.url}/s/{session_id}")
     expect(page.get_by_text("Opening the project")).to_be_visible()
     expect(page.locator(".status-word")).to_have_text("connecting")
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
