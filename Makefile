@@ -168,19 +168,13 @@ $(PAGE): $(PAGE_SOURCES) $(INSTALLED_PAGE)
 	@npm run --prefix talus/page --silent build -- --logLevel warn
 	@touch $@
 
-# The page is tried in a browser; without one its tests say what is missing.
-chromium:
-	@command -v chromium >/dev/null || { \
-	  echo "installing chromium"; \
-	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
-	  >/dev/null || echo "not installed: apt-get install chromium, as one who may" >&2; }
-
-# Power cuts are worked out from what strace saw; without it those tests say what is missing.
-strace:
-	@command -v strace >/dev/null || { \
-	  echo "installing strace"; \
-	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends strace; } \
-	  >/dev/null || echo "not installed: apt-get install strace, as one who may" >&2; }
+# Power cuts are worked out from what strace saw, and the page is tried in Chromium; without one of them its
+# tests say what is missing.
+strace chromium:
+	@command -v $@ >/dev/null || { \
+	  echo "installing $@"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $@; } \
+	  >/dev/null || echo "not installed: apt-get install $@, as one who may" >&2; }
 
 $(INSTALLED_NODE): | $(INSTALLED_DEV)
 	@echo "installing Node for the benchmark into .venv (the first time)"
