@@ -190,7 +190,6 @@ export class Project {
     left.set(this.id, this);
     this.presence = {};
     this.sendPresence();
-    window.addEventListener("beforeunload", this.warn);
   }
 
   private get isLeft(): boolean {
@@ -211,7 +210,10 @@ export class Project {
     window.removeEventListener("beforeunload", this.warn);
   }
 
-  private readonly warn = (event: Event) => event.preventDefault();
+  /** The tab is about to be closed, and with it goes what waits. */
+  private readonly warn = (event: Event) => {
+    if (this.unsaved.peek() > 0) event.preventDefault();
+  };
 
   // -- the connection --
 
@@ -249,6 +251,7 @@ export class Project {
     });
     window.addEventListener("online", this.networkChanged);
     window.addEventListener("offline", this.networkChanged);
+    window.addEventListener("beforeunload", this.warn);
   }
 
   private readonly networkChanged = () => {

@@ -26,12 +26,7 @@ export function ProjectView({ id, leave }: { id: string; leave: () => void }) {
     // Where the panel would lie over the tree, the tree comes first.
     if (matchMedia("(max-width: 860px)").matches && workspace.panel.peek() === "details") workspace.panel.value = null;
     setParts({ project, workspace, actions: new Actions(workspace) });
-    const warn = (event: BeforeUnloadEvent) => {
-      if (project.unsaved.peek() > 0) event.preventDefault();
-    };
-    addEventListener("beforeunload", warn);
     return () => {
-      removeEventListener("beforeunload", warn);
       workspace.close();
       project.close();
     };

@@ -310,6 +310,22 @@ def test_ten_deaths_in_the_middle_of_edits_lose_nothing_and_double_nothing(start
     assert [text for page in pages for text in messages(page).all_inner_texts()] == []
 
 
+def test_a_tab_asks_before_it_is_closed_over_what_waits(server: Server, open_page) -> None:
+    """Given a tab, when it is closed, then it asks while an edit of it waits, and only then."""
+    _, _, (ada, bob) = boat(server, open_page, "Ada", "Bob", lines="Hull")
+    select(ada, "Hull")  # a browser asks for nobody who has not touched the page
+    ada.once("dialog", lambda dialog: pytest.fail("it asks though all is saved"))
+    with ada.expect_event("close"):
+        ada.close(run_before_unload=True)
+    server.kill()
+    add(bob, "Hull", "Keel")
+    expect(word(bob)).to_contain_text("offline, 1 waiting")
+    with bob.expect_event("dialog") as asked:
+        bob.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    asked.value.accept()
+
+
 def test_without_a_network_one_goes_on_and_it_comes_together_later(server: Server, open_page) -> None:
     """Given a browser whose network is gone, when both sides edit and it comes back, then both have all."""
     session_id, _, [ada, bob] = boat(server, open_page, "Ada", "Bob")
